@@ -1,0 +1,1 @@
+"""The shipped YAML configurations: ``lmzoo.configs`` holds data only."""
