@@ -1,0 +1,5 @@
+"""The decoder that assembles parts."""
+
+from .decoder import Decoder
+
+__all__ = ["Decoder"]

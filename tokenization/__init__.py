@@ -1,0 +1,7 @@
+"""Byte-level tokenizers with number schemes: trained here, loaded by any ``AutoTokenizer``."""
+
+from .bpe import END_OF_TEXT, train_tokenizer
+from .fingerprint import tokenizer_sha256
+from .schemes import NUMBER_SCHEMES
+
+__all__ = ["END_OF_TEXT", "NUMBER_SCHEMES", "tokenizer_sha256", "train_tokenizer"]

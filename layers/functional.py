@@ -1,0 +1,7 @@
+"""The parts' arithmetic as plain functions."""
+
+from .alibi import alibi_slopes
+from .linear_nll import linear_nll
+from .rotary import rotary_table, rotate
+
+__all__ = ["alibi_slopes", "linear_nll", "rotary_table", "rotate"]

@@ -1,0 +1,54 @@
+"""The frame that every output head fills in."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+
+from torch import Tensor, nn
+
+from ..errors import ArgumentError, require
+
+
+class Head(nn.Module):
+    """A normalised distribution over the vocabulary for each hidden state.
+
+    ``head(hidden)`` gives logits (..., V) for hidden (..., d), ``head.nll(hidden, target)`` the negative
+    log-likelihood. Both describe one distribution: nll = -log softmax(logits)[target], and exp(-nll) sums to 1 over
+    the vocabulary.
+
+    Args:
+        d_model: d, the width of the hidden states.
+        vocab_size: V.
+
+    Raises:
+        ArgumentError: a size is below 1.
+    """
+
+    tied: bool = False
+    """True when the head waits for :meth:`tie`: the decoder then hands over its embedding."""
+
+    def __init__(self, d_model: int, vocab_size: int) -> None:
+        super().__init__()
+        require(d_model >= 1, "d_model", "an integer of at least 1", d_model)
+        require(vocab_size >= 1, "vocab_size", "an integer of at least 1", vocab_size)
+        self.d_model = d_model
+        self.vocab_size = vocab_size
+
+    @abstractmethod
+    def forward(self, hidden: Tensor) -> Tensor:
+        """Logits (..., V) of hidden (..., d)."""
+
+    @abstractmethod
+    def nll(self, hidden: Tensor, target: Tensor) -> Tensor:
+        """-log p(target | hidden): hidden (N, d), target (N) int64 -> (N) float32, float64 for float64 hidden.
+
+        Memory is O(chunk x V), never (N, V).
+        """
+
+    def tie(self, embedding: nn.Parameter) -> None:
+        """Share the input embedding (V, d)."""
+        raise ArgumentError("tied", "a head that can share the embedding", type(self).__name__)
+
+    @abstractmethod
+    def matmul_weights(self) -> int:
+        """Weights that take part in a product for each training token, shared ones included."""

@@ -1,0 +1,70 @@
+"""The ordinary output head."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..errors import ArgumentError, require
+from .head import Head
+from .linear_nll import linear_nll
+
+
+class LinearHead(Head):
+    """logits = W h + b, W (V, d); its nll never holds (N, V).
+
+    Args:
+        d_model: d, the width of the hidden states.
+        vocab_size: V.
+        tied: W is the input embedding, handed over by :meth:`tie` before the first use.
+        bias: learn b (V), else b = 0.
+        chunk_size: rows whose logits exist at one time in :meth:`nll`; None chooses by size.
+
+    Raises:
+        ArgumentError: a size is below 1; ``tie`` gets another shape; a tied head is used before ``tie``.
+    """
+
+    def __init__(
+        self,
+        d_model: int,
+        vocab_size: int,
+        *,
+        tied: bool = False,
+        bias: bool = False,
+        chunk_size: int | None = None,
+    ) -> None:
+        super().__init__(d_model, vocab_size)
+        require(chunk_size is None or chunk_size >= 1, "chunk_size", "None or an integer of at least 1", chunk_size)
+        self.tied = tied
+        self.chunk_size = chunk_size
+        self.weight: nn.Parameter | None
+        self.offset: nn.Parameter | None
+        self.register_parameter("weight", None if tied else nn.Parameter(torch.empty(vocab_size, d_model)))
+        self.register_parameter("offset", nn.Parameter(torch.zeros(vocab_size)) if bias else None)
+        self.bias = bias
+        if self.weight is not None:
+            nn.init.normal_(self.weight, std=d_model**-0.5)
+
+    def tie(self, embedding: nn.Parameter) -> None:
+        """Use the input embedding (V, d) as W."""
+        shape = (self.vocab_size, self.d_model)
+        require(tuple(embedding.shape) == shape, "embedding", f"shape {shape}", tuple(embedding.shape))
+        self.weight = embedding
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """Logits (..., V) of hidden (..., d), in its dtype."""
+        return F.linear(hidden, self._weight(), self.offset)
+
+    def nll(self, hidden: Tensor, target: Tensor) -> Tensor:
+        """-log softmax(W h + b)[target]: (N, d), (N) -> (N)."""
+        return linear_nll(hidden, self._weight(), target, bias=self.offset, chunk_size=self.chunk_size)
+
+    def matmul_weights(self) -> int:
+        """V d."""
+        return self.vocab_size * self.d_model
+
+    def _weight(self) -> Tensor:
+        if self.weight is None:
+            raise ArgumentError("tied", "a call of tie(embedding) before the first use", "no embedding")
+        return self.weight

@@ -1,0 +1,224 @@
+"""Negative log-likelihood of a linear head, in chunks of rows, without ever holding (N, V)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..errors import require
+
+_SMALLEST_CHUNK = 1 << 21
+_LARGEST_CHUNK = 1 << 24
+
+
+def linear_nll(
+    hidden: Tensor, weight: Tensor, target: Tensor, *, bias: Tensor | None = None, chunk_size: int | None = None
+) -> Tensor:
+    """nll_n = logsumexp_v(h_n . w_v + b_v) - (h_n . w_t + b_t), t = target_n, in nats.
+
+    Logits exist for ``chunk_size`` rows at a time, forward and backward; memory is O(chunk_size V + N d + V d). Products
+    run in the type of the inputs (under autocast in autocast's), everything behind them, and the sum over chunks, in
+    float32, or in float64 for float64 inputs. The gradient may differ from row to row. Where it does not, as behind a
+    mean, the three products of the forward pass serve; otherwise the logits are computed once more for the weight.
+
+    Args:
+        hidden: (N, d).
+        weight: (V, d), of the same type.
+        target: (N) int64 in 0..V-1. No index is ignored: leave such rows out.
+        bias: (V), of the same type, or None.
+        chunk_size: rows at a time; None takes what was fastest on a CPU: at least 256 rows or 2 million logits, but
+            at most 16 million logits.
+
+    Returns:
+        (N) float32, float64 for float64 inputs.
+
+    Raises:
+        ArgumentError: shapes or types do not fit, or, on a CPU, a target is out of range. (CUDA asserts it.)
+
+    Not supported: second derivatives, forward-mode derivatives, class probabilities as targets.
+    """
+    require(hidden.dim() == 2, "hidden", "shape (N, d): flatten the leading dimensions", tuple(hidden.shape))
+    fits = weight.dim() == 2 and weight.size(1) == hidden.size(1)
+    require(fits, "weight", f"shape (V, {hidden.size(1)})", tuple(weight.shape))
+    require(target.shape == hidden.shape[:1], "target", f"shape ({hidden.size(0)},)", tuple(target.shape))
+    require(target.dtype == torch.int64, "target", "int64", target.dtype)
+    require(bias is None or bias.shape == weight.shape[:1], "bias", "None or shape (V,)", bias is not None and bias.shape)
+    require(chunk_size is None or chunk_size >= 1, "chunk_size", "None or an integer of at least 1", chunk_size)
+    device = hidden.device.type
+    if torch.is_autocast_enabled(device) and hidden.dtype != torch.float64:
+        dtype = torch.get_autocast_dtype(device)
+        hidden, weight, bias = hidden.to(dtype), weight.to(dtype), None if bias is None else bias.to(dtype)
+    require(weight.dtype == hidden.dtype, "weight", f"the type of hidden, {hidden.dtype}", weight.dtype)
+    require(bias is None or bias.dtype == hidden.dtype, "bias", f"the type of hidden, {hidden.dtype}", bias is not None and bias.dtype)
+    vocab_size = weight.size(0)
+    if chunk_size is None:
+        chunk_size = max(1, _SMALLEST_CHUNK // vocab_size, min(256, _LARGEST_CHUNK // vocab_size))
+    recorded = torch.is_grad_enabled()
+    on_hidden = recorded and hidden.requires_grad
+    on_weight = recorded and (weight.requires_grad or (bias is not None and bias.requires_grad))
+    nll: Tensor = _forward(hidden, weight, bias, target, chunk_size, on_hidden, on_weight)[0]
+    return nll
+
+
+# Operators of their own, so that torch.compile keeps them whole instead of unrolling the chunks.
+@torch.library.custom_op("lmzoo::linear_nll", mutates_args=())
+def _forward(
+    hidden: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    target: Tensor,
+    chunk_size: int,
+    on_hidden: bool,
+    on_weight: bool,
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """(nll, logsumexp, dhidden, dweight, dbias), the gradients those of sum(nll); empty where not asked for."""
+    if target.device.type == "cpu" and target.numel():
+        low, high = (int(t) for t in target.aminmax())
+        require(low >= 0 and high < weight.size(0), "target", f"values in 0..{weight.size(0) - 1}", (low, high))
+    n = hidden.size(0)
+    nll, lse, dhidden, dweight, dbias = _outputs(hidden, weight, bias, on_hidden, on_weight)
+    logits = _Logits(hidden, weight, bias, min(chunk_size, n))
+    for start in range(0, n, chunk_size):
+        rows = slice(start, min(start + chunk_size, n))
+        index = target[rows, None]
+        block = logits.rows(rows)
+        at_target = block.gather(1, index)
+        largest = block.amax(1, keepdim=True)
+        total = block.sub_(largest).exp_().sum(1, keepdim=True)
+        lse[rows] = (largest + total.log()).squeeze(1)
+        nll[rows] = lse[rows] - at_target.squeeze(1)
+        if not (on_hidden or on_weight):
+            continue
+        block.div_(total)
+        block.scatter_add_(1, index, block.new_full((1, 1), -1.0).expand_as(index))
+        low = block.to(hidden.dtype)
+        if on_hidden:
+            torch.mm(low, weight, out=dhidden[rows])
+        if on_weight:
+            _accumulate(dweight, dbias, block, low, hidden[rows])
+    return nll, lse, dhidden, dweight, dbias
+
+
+@torch.library.custom_op("lmzoo::linear_nll_weight_gradient", mutates_args=())
+def _weight_gradient(
+    gradient: Tensor,
+    hidden: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    target: Tensor,
+    lse: Tensor,
+    dweight: Tensor,
+    dbias: Tensor,
+    chunk_size: int,
+) -> tuple[Tensor, Tensor]:
+    """Gradients of sum_n gradient_n nll_n by weight and bias; ``dweight`` and ``dbias`` are those of sum_n nll_n."""
+    n = hidden.size(0)
+    if n == 0 or bool((gradient == gradient[0]).all()):
+        factor = gradient[0] if n else 1.0
+        return dweight * factor, dbias * factor
+    dweight, dbias = torch.zeros_like(dweight), torch.zeros_like(dbias)
+    logits = _Logits(hidden, weight, bias, min(chunk_size, n))
+    for start in range(0, n, chunk_size):
+        rows = slice(start, min(start + chunk_size, n))
+        factor = gradient[rows, None]
+        block = logits.rows(rows).sub_(lse[rows, None]).exp_().mul_(factor)
+        block.scatter_add_(1, target[rows, None], -factor)
+        _accumulate(dweight, dbias, block, block.to(hidden.dtype), hidden[rows])
+    return dweight, dbias
+
+
+class _Logits:
+    """Logits of a chunk of rows at a time, always in the same memory, in float32 or float64."""
+
+    def __init__(self, hidden: Tensor, weight: Tensor, bias: Tensor | None, chunk_size: int) -> None:
+        self.hidden, self.weight, self.bias = hidden, weight, bias
+        self.product = hidden.new_empty(chunk_size, weight.size(0))
+        self.block = self.product.to(_statistics_dtype(hidden))
+
+    def rows(self, rows: slice) -> Tensor:
+        """Logits (chunk, V) of some rows, to be overwritten by the caller at will."""
+        n = rows.stop - rows.start
+        product, block = self.product[:n], self.block[:n]
+        torch.mm(self.hidden[rows], self.weight.t(), out=product)
+        if block.dtype != product.dtype:
+            block.copy_(product)
+        return block if self.bias is None else block.add_(self.bias)
+
+
+def _accumulate(dweight: Tensor, dbias: Tensor, block: Tensor, low: Tensor, hidden: Tensor) -> None:
+    if low.dtype == dweight.dtype:
+        dweight.addmm_(low.t(), hidden)
+    else:
+        dweight.add_(torch.mm(low.t(), hidden))
+    if dbias.numel():
+        dbias.add_(block.sum(0))
+
+
+def _statistics_dtype(hidden: Tensor) -> torch.dtype:
+    return torch.float64 if hidden.dtype == torch.float64 else torch.float32
+
+
+def _outputs(
+    hidden: Tensor, weight: Tensor, bias: Tensor | None, on_hidden: bool, on_weight: bool
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    dtype = _statistics_dtype(hidden)
+    nll = hidden.new_empty(hidden.size(0), dtype=dtype)
+    dhidden = torch.empty_like(hidden) if on_hidden else hidden.new_empty(0)
+    dweight = torch.zeros_like(weight, dtype=dtype) if on_weight else nll.new_empty(0)
+    dbias = torch.zeros_like(bias, dtype=dtype) if on_weight and bias is not None else nll.new_empty(0)
+    return nll, torch.empty_like(nll), dhidden, dweight, dbias
+
+
+@_forward.register_fake
+def _forward_fake(
+    hidden: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    target: Tensor,
+    chunk_size: int,
+    on_hidden: bool,
+    on_weight: bool,
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    return _outputs(hidden, weight, bias, on_hidden, on_weight)
+
+
+@_weight_gradient.register_fake
+def _weight_gradient_fake(
+    gradient: Tensor,
+    hidden: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    target: Tensor,
+    lse: Tensor,
+    dweight: Tensor,
+    dbias: Tensor,
+    chunk_size: int,
+) -> tuple[Tensor, Tensor]:
+    return torch.empty_like(dweight), torch.empty_like(dbias)
+
+
+def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+    hidden, weight, bias, target, ctx.chunk_size, ctx.on_hidden, ctx.on_weight = inputs
+    _, *rest = output
+    ctx.mark_non_differentiable(*rest)
+    ctx.set_materialize_grads(False)
+    ctx.save_for_backward(hidden, weight, bias, target, *rest)
+
+
+def _backward(ctx: Any, gradient: Tensor | None, *_: None) -> tuple[Tensor | None, ...]:
+    if gradient is None:
+        return (None,) * 7
+    hidden, weight, bias, target, lse, dhidden, dweight, dbias = ctx.saved_tensors
+    on_hidden = dhidden * gradient[:, None].to(dhidden.dtype) if ctx.on_hidden else None
+    on_weight = on_bias = None
+    if ctx.on_weight:
+        on_weight, on_bias = _weight_gradient(
+            gradient, hidden, weight, bias, target, lse, dweight, dbias, ctx.chunk_size
+        )
+        on_weight, on_bias = on_weight.to(weight.dtype), None if bias is None else on_bias.to(weight.dtype)
+    return on_hidden, on_weight, on_bias, None, None, None, None
+
+
+_forward.register_autograd(_backward, setup_context=_save)

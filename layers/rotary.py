@@ -1,0 +1,72 @@
+"""Rotary positions: queries and keys turn with their index."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ..errors import require
+from .position import Position
+
+
+def rotary_table(n: int, width: int, base: float, like: Tensor) -> tuple[Tensor, Tensor]:
+    """cos and sin (n, dh/2) of the angles t base^(-2c/dh), t = 0..n-1, on the device of ``like``.
+
+    Angles are computed in float64, because float32 loses a radian's third decimal beyond position 10,000. The result is
+    float64 where ``like`` is, else float32.
+    """
+    channel = torch.arange(0, width, 2, dtype=torch.float64, device=like.device)
+    time = torch.arange(n, dtype=torch.float64, device=like.device)
+    angle = time[:, None] * base ** (-channel / width)
+    dtype = torch.float64 if like.dtype == torch.float64 else torch.float32
+    return angle.cos().to(dtype), angle.sin().to(dtype)
+
+
+def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """Turn each pair (x_c, x_{c + dh/2}) of x (B, H, T, dh) by its angle; cos, sin (T, dh/2)."""
+    first, second = x.chunk(2, dim=-1)
+    return torch.cat([first * cos - second * sin, second * cos + first * sin], dim=-1).to(x.dtype)
+
+
+class Rotary(Position):
+    """Rotary position embedding (RoPE, arXiv:2104.09864), half-split pairing.
+
+    Channel c of a head and channel c + dh/2 form a pair that is turned by t g_c, g_c = base^(-2c/dh), c = 0..dh/2 - 1.
+    The score of a query and a key then depends on their distance alone. Defined at any length; no parameters.
+
+    Args:
+        base: the slowest pair turns once in about 2 pi base tokens.
+
+    Raises:
+        ArgumentError: ``base`` is not above 0, or the head width is odd.
+    """
+
+    acts_on = "query_key"
+
+    def __init__(self, base: float = 10000.0) -> None:
+        super().__init__()
+        require(base > 0, "base", "a number above 0", base)
+        self.base = base
+        # Not a buffer: a cast of the model to half precision must leave the angles alone.
+        self._table: tuple[Tensor, Tensor] | None = None
+
+    def configure(self, d_model: int, n_heads: int) -> None:
+        width = d_model // n_heads
+        require(width % 2 == 0, "d_model", f"an even head width d_model / n_heads for {type(self).__name__}", width)
+
+    def transform(self, query: Tensor, key: Tensor, start: int) -> tuple[Tensor, Tensor]:
+        """Turn queries and keys, row r by the angles of index ``start + r``."""
+        end = start + query.size(2)
+        cos, sin = self._angles(end, query)
+        cos, sin = cos[start:end], sin[start:end]
+        return rotate(query, cos, sin), rotate(key, cos, sin)
+
+    def _angles(self, end: int, like: Tensor) -> tuple[Tensor, Tensor]:
+        table = self._table
+        dtype = torch.float64 if like.dtype == torch.float64 else torch.float32
+        if table is None or table[0].size(0) < end or table[0].device != like.device or table[0].dtype != dtype:
+            # Tensors born in inference mode could not be saved for a later backward pass.
+            with torch.inference_mode(False):
+                table = rotary_table(max(64, 1 << (end - 1).bit_length()), like.size(-1), self.base, like)
+            self._table = table
+        return table

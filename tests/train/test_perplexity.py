@@ -1,0 +1,71 @@
+"""The perplexity metric against hand-worked sums."""
+
+import math
+
+import pytest
+import torch
+from lmzoo.train.perplexity import TextPerplexity, figures
+
+
+def test_hand_worked_sum_over_ragged_batches():
+    metric = TextPerplexity()
+    nll = torch.tensor([[1.0, 2.0, 9.0], [3.0, 9.0, 9.0]])
+    scored = torch.tensor([[True, True, False], [True, False, False]])
+    words = torch.tensor([[0, 1, 5], [1, 7, 7]])
+    n_bytes = torch.tensor([[4, 2, 50], [6, 70, 70]])
+    metric.update(nll, scored, words, n_bytes)
+    metric.update(torch.tensor([[6.0]]), torch.tensor([[True]]), torch.tensor([[0]]), torch.tensor([[0]]))
+    result = metric.compute()
+    assert (result["nll"], result["tokens"], result["words"], result["bytes"]) == (12.0, 4, 2, 12)
+    assert result["token_perplexity"] == pytest.approx(math.exp(12 / 4), rel=1e-15)
+    assert result["word_perplexity"] == pytest.approx(math.exp(12 / 2), rel=1e-15)
+    assert result["bits_per_byte"] == pytest.approx(12 / (math.log(2) * 12), rel=1e-15)
+
+
+def test_one_division_is_not_the_mean_of_window_means():
+    metric = TextPerplexity()
+    one = torch.ones(1, 3, dtype=torch.int64)
+    metric.update(torch.tensor([[1.0, 1.0, 1.0]]), one.bool(), one, one)
+    metric.update(torch.tensor([[5.0]]), one[:, :1].bool(), one[:, :1], one[:, :1])
+    assert metric.compute()["cross_entropy"] == pytest.approx(8 / 4)  # the mean of means would be 3
+
+
+def test_sums_are_float64():
+    metric = TextPerplexity()
+    one = torch.ones(1, 1, dtype=torch.int64)
+    metric.update(torch.full((1, 1), 1e8), one.bool(), one, one)
+    for _ in range(100):
+        metric.update(torch.full((1, 1), 0.25), one.bool(), one, one)
+    assert metric.compute()["nll"] == 1e8 + 25.0  # float32 would have lost every quarter
+    assert metric.nll.dtype is torch.float64
+    assert metric.half().nll.dtype is torch.float64, "no precision setting of a trainer reaches the sum"
+
+
+def test_states_add_up_across_processes():
+    parts = [TextPerplexity(), TextPerplexity()]
+    for i, metric in enumerate(parts):
+        one = torch.ones(1, 2, dtype=torch.int64)
+        metric.update(torch.full((1, 2), float(i + 1)), one.bool(), one, one * 3)
+    joined = TextPerplexity()
+    for name, reduction in joined._reductions.items():
+        gathered = torch.stack([getattr(m, name) for m in parts])
+        setattr(joined, name, reduction(gathered))
+    assert joined.compute() == figures(6.0, 4, 4, 12)
+
+
+def test_nothing_scored_is_nan_and_overflow_is_infinite():
+    empty = TextPerplexity().compute()
+    assert math.isnan(empty["token_perplexity"])
+    assert math.isnan(empty["bits_per_byte"])
+    assert figures(1e6, 10, 1, 10)["word_perplexity"] == math.inf
+
+
+def test_non_finite_nll_where_nothing_is_scored_does_no_harm():
+    metric = TextPerplexity()
+    metric.update(
+        torch.tensor([[1.0, float("nan")]]),
+        torch.tensor([[True, False]]),
+        torch.tensor([[1, 0]]),
+        torch.tensor([[1, 0]]),
+    )
+    assert metric.compute()["nll"] == 1.0

@@ -1,0 +1,205 @@
+"""``lmzoo bench``: our parts beside their baselines, in one process, interleaved, as medians of paired ratios."""
+
+from __future__ import annotations
+
+import gc
+import json
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from jsonargparse import ArgumentParser
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+from ..errors import nearest, require
+from .config import ConfigError, write_atomically
+from .environment import environment
+
+Step = Callable[[], object]
+
+
+@dataclass
+class Result:
+    """One comparison.
+
+    Attributes:
+        name: which benchmark.
+        what: what was done in one step, with its sizes.
+        ours: median seconds of our step.
+        baseline: median seconds of the baseline's step.
+        speedup: median over pairs of baseline / ours; above 1, ours is faster.
+        low: the lower quartile of the pairs' speedups.
+        high: the upper quartile.
+        pairs: how many pairs were timed.
+        note: what else a reader has to know.
+    """
+
+    name: str
+    what: str
+    ours: float
+    baseline: float
+    speedup: float
+    low: float
+    high: float
+    pairs: int
+    note: str = ""
+
+
+def compare_steps(name: str, what: str, ours: Step, baseline: Step, *, pairs: int, note: str = "") -> Result:
+    """Time two steps in turn, the order of each pair alternating, after two warm-ups of both."""
+    for _ in range(2):
+        ours()
+        baseline()
+    times: list[tuple[float, float]] = []
+    gc.collect()
+    for i in track(range(pairs), description=f"{name:<12}", transient=True):
+        if i % 2:
+            second, first = _seconds(baseline), _seconds(ours)
+        else:
+            first, second = _seconds(ours), _seconds(baseline)
+        times.append((first, second))
+    ratios = [b / a for a, b in times]
+    quartiles = statistics.quantiles(ratios, n=4) if pairs > 1 else [ratios[0]] * 3
+    return Result(
+        name=name,
+        what=what,
+        ours=statistics.median(a for a, _ in times),
+        baseline=statistics.median(b for _, b in times),
+        speedup=statistics.median(ratios),
+        low=quartiles[0],
+        high=quartiles[2],
+        pairs=pairs,
+        note=note,
+    )
+
+
+def _seconds(step: Step) -> float:
+    _synchronise()
+    start = time.perf_counter()
+    step()
+    _synchronise()
+    return time.perf_counter() - start
+
+
+def _synchronise() -> None:
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+
+
+def bench_decoder(pairs: int, device: str) -> Result:
+    """One training step (forward, backward, AdamW) of our decoder against transformers' Llama of the same sizes."""
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    from ..layers import SwiGLU
+    from ..models import Decoder
+    from .optimization import adamw
+
+    vocab, width, layers, heads, length, batch = 8192, 256, 6, 4, 256, 8
+    torch.manual_seed(0)
+    decoder = Decoder(vocab, width, layers, heads).to(device)
+    hidden = SwiGLU(width).hidden
+    llama = LlamaForCausalLM(
+        LlamaConfig(
+            vocab_size=vocab,
+            hidden_size=width,
+            intermediate_size=hidden,
+            num_hidden_layers=layers,
+            num_attention_heads=heads,
+            max_position_embeddings=length,
+            tie_word_embeddings=True,
+            use_cache=False,
+            attn_implementation="sdpa",
+        )
+    ).to(device)
+    sizes = [sum(p.numel() for p in m.parameters()) for m in (decoder, llama)]
+    # the same sequences, the same number of predicted tokens (T - 1 of each row), the same optimizer
+    ids = torch.randint(vocab, (batch, length), device=device)
+    optimizers = [adamw(m, learning_rate=1e-3, betas=(0.9, 0.95), weight_decay=0.1) for m in (decoder, llama)]
+
+    def ours() -> None:
+        decoder.nll(ids).mean().backward()
+        optimizers[0].step()
+        optimizers[0].zero_grad()
+
+    def theirs() -> None:
+        llama(input_ids=ids, labels=ids).loss.backward()
+        optimizers[1].step()
+        optimizers[1].zero_grad()
+
+    what = f"training step: d {width}, {layers} layers, {heads} heads, T {length}, batch {batch}, V {vocab}, tied, SwiGLU"
+    note = f"parameters: ours {sizes[0]:,}, transformers' Llama {sizes[1]:,}; both with fused AdamW, eager"
+    return compare_steps("decoder", what, ours, theirs, pairs=pairs, note=note)
+
+
+def bench_head(pairs: int, device: str) -> Result:
+    """``LinearHead.nll`` forward and backward against one unchunked matrix product and cross_entropy."""
+    import torch.nn.functional as F
+
+    from ..layers import LinearHead
+
+    rows, width, vocab = 2048, 256, 8192
+    torch.manual_seed(0)
+    head = LinearHead(width, vocab).to(device)
+    assert head.weight is not None
+    hidden = torch.randn(rows, width, device=device, requires_grad=True)
+    target = torch.randint(vocab, (rows,), device=device)
+
+    def ours() -> None:
+        head.nll(hidden, target).mean().backward()
+
+    def plain() -> None:
+        F.cross_entropy(F.linear(hidden, head.weight), target).backward()
+
+    what = f"head loss, forward + backward: N {rows}, d {width}, V {vocab}"
+    note = "the baseline holds all (N, V) logits; ours never does"
+    return compare_steps("head", what, ours, plain, pairs=pairs, note=note)
+
+
+BENCHMARKS: dict[str, Callable[[int, str], Result]] = {"decoder": bench_decoder, "head": bench_head}
+
+
+def main(arguments: list[str]) -> int:
+    """Run the named benchmarks, or all, and print their table."""
+    parser = ArgumentParser(
+        prog="lmzoo bench",
+        description="Time our parts against their baselines: one process, interleaved pairs, medians of paired ratios. "
+        f"Benchmarks: {', '.join(BENCHMARKS)}.",
+    )
+    parser.add_argument("names", type=str, nargs="*", default=[], help="which benchmarks; all if none is named")
+    parser.add_argument("--pairs", type=int, default=15, help="timed pairs of each")
+    parser.add_argument("--device", type=str, default="cuda" if torch.cuda.is_available() else "cpu", help="cpu or cuda")
+    parser.add_argument("--output", type=str | None, default=None, help="also write the results to this JSON file")
+    a = parser.parse_args(arguments)
+    require(a.pairs >= 1, "pairs", "1 or more", a.pairs)
+    for name in a.names:
+        if name not in BENCHMARKS:
+            raise ConfigError(f"no benchmark {name!r}; nearest: {', '.join(nearest(name, BENCHMARKS))}", key="names")
+    results = [BENCHMARKS[name](a.pairs, a.device) for name in a.names or BENCHMARKS]
+    show(results)
+    if a.output:
+        content = {"results": [asdict(r) for r in results], "environment": environment()}
+        write_atomically(Path(a.output), json.dumps(content, indent=2) + "\n")
+    return 0
+
+
+def show(results: list[Result]) -> None:
+    """Print the table: above 1.00x, ours is faster."""
+    console = Console(highlight=False)
+    table = Table(title=f"speed against the baseline ({torch.get_num_threads()} threads, torch {torch.__version__})")
+    for column in ("what", "ours ms", "baseline ms", "speed-up", "quartiles", "pairs"):
+        table.add_column(column, justify="left" if column == "what" else "right")
+    for r in results:
+        table.add_row(
+            f"{r.what}\n[dim]{r.note}[/dim]",
+            f"{r.ours * 1e3:.1f}",
+            f"{r.baseline * 1e3:.1f}",
+            f"[bold]{r.speedup:.2f}x[/bold]",
+            f"{r.low:.2f} to {r.high:.2f}",
+            str(r.pairs),
+        )
+    console.print(table)

@@ -1,0 +1,93 @@
+"""Checkpoints that survive being killed at any moment, and the resume that goes on from the newest one."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
+from lightning.pytorch.callbacks import Checkpoint
+
+from ..errors import require
+
+_NAME = re.compile(r"step-(\d+)\.ckpt")
+
+
+class AtomicCheckpointIO(TorchCheckpointIO):
+    """Writes under a temporary name, flushes to the disk, renames; loads tensors and plain values only."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
+        file = Path(path)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        temporary = file.with_name(f".{file.name}.{os.getpid()}.tmp")
+        with temporary.open("wb") as stream:
+            torch.save(checkpoint, stream)
+            stream.flush()
+            os.fsync(stream.fileno())
+        temporary.replace(file)
+
+    def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = None) -> dict[str, Any]:
+        """Load with ``weights_only=True`` whatever is asked: a checkpoint never runs code."""
+        loaded: dict[str, Any] = torch.load(path, map_location=map_location or "cpu", weights_only=True)
+        return loaded
+
+
+class ResumeCheckpoint(Checkpoint):
+    """Saves the whole training state every so many optimizer steps, and keeps the newest few.
+
+    At a step where validation is due the checkpoint is written after it, so that a run resumed from there neither
+    repeats that validation nor misses it.
+
+    Args:
+        folder: where ``step-<n>.ckpt`` go.
+        every_n_steps: optimizer steps between checkpoints.
+        keep: how many of the newest to keep; older ones are deleted only after a newer one is complete.
+    """
+
+    def __init__(self, folder: str | os.PathLike[str], every_n_steps: int = 200, keep: int = 2) -> None:
+        require(every_n_steps > 0, "checkpoint_every_n_steps", "1 or more", every_n_steps)
+        require(keep > 0, "keep", "1 or more", keep)
+        self.folder = Path(folder)
+        self.every_n_steps = every_n_steps
+        self.keep = keep
+
+    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *args: Any) -> None:
+        if self._due(trainer) and not _validation_follows(trainer):
+            self._save(trainer)
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if trainer.state.fn == "fit" and not trainer.sanity_checking and self._due(trainer):
+            self._save(trainer)
+
+    def _due(self, trainer: pl.Trainer) -> bool:
+        step_ends_here = trainer.fit_loop.total_batch_idx + 1 == trainer.global_step * trainer.accumulate_grad_batches
+        return step_ends_here and trainer.global_step % self.every_n_steps == 0
+
+    def _save(self, trainer: pl.Trainer) -> None:
+        trainer.save_checkpoint(self.folder / f"step-{trainer.global_step:08d}.ckpt")
+        if trainer.is_global_zero:
+            for old in checkpoints(self.folder)[: -self.keep]:
+                old.unlink(missing_ok=True)
+
+
+def _validation_follows(trainer: pl.Trainer) -> bool:
+    every = trainer.val_check_batch
+    if not trainer.enable_validation or every is None or every == float("inf"):
+        return False
+    return (trainer.fit_loop.batch_idx + 1) % int(every) == 0
+
+
+def checkpoints(folder: str | os.PathLike[str]) -> list[Path]:
+    """The complete checkpoints of a folder, oldest first; leftovers of a killed write have other names."""
+    found = [(int(m[1]), p) for p in Path(folder).glob("*.ckpt") if (m := _NAME.fullmatch(p.name))]
+    return [path for _, path in sorted(found)]
+
+
+def sweep(folder: str | os.PathLike[str]) -> None:
+    """Delete what a killed write has left behind."""
+    for leftover in Path(folder).glob(".*.tmp"):
+        leftover.unlink(missing_ok=True)

@@ -1,0 +1,90 @@
+"""The ``lmzoo`` command."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from .._version import __version__
+from ..errors import ArgumentError, nearest
+from .config import ConfigError
+
+# what each command does, in the order in which a newcomer meets them
+COMMANDS = {
+    "fit": "train a model from a YAML file; run it again to resume",
+    "validate": "perplexity of a run on the validation split",
+    "test": "perplexity of a run on the test split",
+    "compare": "train variants x seeds, then write the report",
+    "generate": "continue a prompt with a trained run",
+    "tokenizer": "train a tokenizer, or look at how one splits a text",
+    "bench": "time our parts against their baselines, interleaved in one process",
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit code: 0 done, 1 the work failed, 2 the command line or a file is wrong."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if not words or words[0] in ("-h", "--help", "help"):
+        _overview()
+        return 0
+    if words[0] in ("-V", "--version"):
+        print(f"lmzoo {__version__}")
+        return 0
+    command, rest = words[0], words[1:]
+    try:
+        if command not in COMMANDS:
+            raise ConfigError(f"no command {command!r}; nearest: {', '.join(nearest(command, COMMANDS))}")
+        return _implementation(command)(rest)
+    except (ConfigError, ArgumentError) as error:
+        Console(stderr=True, soft_wrap=True).print(Text.assemble(("error: ", "bold red"), str(error)))
+        return 2
+    except KeyboardInterrupt:
+        print("interrupted; run the same command again to go on", file=sys.stderr)
+        return 130
+
+
+def _implementation(command: str) -> Callable[[list[str]], int]:
+    # imported late: `lmzoo --help` answers at once
+    if command in ("fit", "validate", "test"):
+        from .execute import evaluate, fit
+
+        return fit if command == "fit" else lambda rest: evaluate(command, rest)
+    if command == "compare":
+        from .compare import main as compare
+
+        return compare
+    if command == "generate":
+        from .generate import main as generate
+
+        return generate
+    if command == "tokenizer":
+        from .tokenizer_command import main as tokenizer
+
+        return tokenizer
+    from .bench import main as bench
+
+    return bench
+
+
+def _overview() -> None:
+    console = Console()
+    console.print(f"[bold]lmzoo {__version__}[/bold]: train and compare small language models made of parts.\n")
+    table = Table(box=None, show_header=False, padding=(0, 2))
+    for name, text in COMMANDS.items():
+        table.add_row(f"[bold]lmzoo {name}[/bold]", text)
+    console.print(table)
+    console.print(
+        "\nStart here:\n"
+        "  lmzoo compare configs/compare/demo.yaml              rotary, ALiBi and no position on embedded text\n"
+        "  lmzoo fit --config configs/python-docs/tiny.yaml     one model; --model.position ALiBi to change a part\n"
+        "  lmzoo COMMAND --help                                 what a command takes",
+        highlight=False,
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

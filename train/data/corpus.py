@@ -1,0 +1,39 @@
+"""What every text source promises."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+
+from .words import WordRule
+
+SPLITS: tuple[str, ...] = ("train", "validation", "test")
+
+
+class Corpus(ABC):
+    """Documents in three splits.
+
+    Splits are looked up when asked for, not before: a corpus with nothing but a test split serves for testing.
+
+    Attributes:
+        name: what a passport calls the corpus.
+        word_rule: how its words are counted.
+    """
+
+    name: str
+    word_rule: WordRule
+
+    @abstractmethod
+    def documents(self, split: str) -> Iterator[str]:
+        """The documents of a split, in a fixed order, read anew at each call; none is empty.
+
+        Raises:
+            CorpusError: the split is missing or unreadable.
+        """
+
+    @abstractmethod
+    def stamp(self, split: str) -> dict[str, object] | None:
+        """A cheap identity of the split's input, such as paths with size and time of change; None if there is none.
+
+        Equal stamps mean equal documents, in the sense in which build tools trust a file's time and size.
+        """

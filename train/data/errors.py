@@ -1,0 +1,7 @@
+"""The error of a corpus that is not there or not usable."""
+
+from __future__ import annotations
+
+
+class CorpusError(RuntimeError):
+    """A text, or a split of it, is missing, unreadable or too short; the message says what to do about it."""

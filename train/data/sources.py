@@ -1,0 +1,78 @@
+"""From what a configuration says to a corpus."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from ...errors import ArgumentError, nearest, require
+from .corpus import SPLITS, Corpus
+from .files import TextFiles
+from .hub import HubText
+from .python_docs import PythonDocs
+from .wikitext import WIKITEXT_NAMES, WikiText
+
+SOURCE_NAMES = ("python-docs", *WIKITEXT_NAMES)
+_EXPECTED = "python-docs, wikitext-2, wikitext-103, a text file or folder, or hub:owner/name[:config]"
+
+
+def load_source(source: str | Mapping[str, str], *, raw: bool = False, detokenize: bool = False) -> Corpus:
+    """The corpus that ``source`` names. Reads no text yet; that comes with the documents of a split.
+
+    Args:
+        source: ``python-docs``, ``wikitext-2``, ``wikitext-103``; ``hub:owner/name`` or ``hub:owner/name:config``; the
+            path of a text file or folder, as it stands or below ``$LMZOO_DATA``; or a mapping from split (``train``,
+            ``validation``, ``test``) to the path of its file.
+        raw: WikiText without ``<unk>``.
+        detokenize: WikiText with its spacing undone, approximately.
+
+    Raises:
+        ArgumentError: the source is unknown, a path does not exist, or an option does not fit the source.
+    """
+    if isinstance(source, str) and source in WIKITEXT_NAMES:
+        return WikiText(source, raw=raw, detokenize=detokenize)
+    require(not raw, "raw", "false for a source other than WikiText", raw)
+    require(not detokenize, "detokenize", "false for a source other than WikiText", detokenize)
+    if isinstance(source, Mapping):
+        return _explicit(source)
+    require(isinstance(source, str) and bool(source), "source", _EXPECTED, source)
+    if source == "python-docs":
+        return PythonDocs()
+    if source.startswith("hub:"):
+        return _hub(source)
+    path = find_path(source)
+    if path is None:
+        hint = f" (there is no such path; did you mean {' or '.join(nearest(source, SOURCE_NAMES))}?)"
+        raise ArgumentError("source", _EXPECTED + hint, source)
+    return TextFiles(path)
+
+
+def find_path(source: str) -> Path | None:
+    """An existing file or folder: the path as it stands, else below ``$LMZOO_DATA``; None if there is neither."""
+    candidates = [Path(source).expanduser()]
+    if root := os.environ.get("LMZOO_DATA"):
+        candidates.append(Path(root) / source)
+    return next((path for path in candidates if path.exists()), None)
+
+
+def _explicit(source: Mapping[str, str]) -> TextFiles:
+    require(bool(source), "source", "a mapping from split to file with at least one split", dict(source))
+    files = {}
+    for split, name in source.items():
+        require(split in SPLITS, "source", f"splits {', '.join(SPLITS)} as keys", split)
+        path = find_path(name) if isinstance(name, str) else None
+        if path is None or not path.is_file():
+            raise ArgumentError(f"source.{split}", "the path of an existing text file", name)
+        files[split] = path
+    return TextFiles(files)
+
+
+def _hub(source: str) -> HubText:
+    match source.removeprefix("hub:").split(":"):
+        case [path] | [path, ""] if path.count("/") <= 1 and path.strip("/"):
+            return HubText(path)
+        case [path, config] if path.count("/") <= 1 and path.strip("/"):
+            return HubText(path, config)
+        case _:
+            raise ArgumentError("source", "hub:owner/name or hub:owner/name:config", source)

@@ -1,0 +1,88 @@
+"""WikiText-2 and WikiText-103."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from .articles import wikitext_articles
+from .corpus import Corpus
+from .detokenize import detokenize_wikitext
+from .errors import CorpusError
+from .hub import hub_rows
+from .reading import PACKED, file_stamp, read_lines
+from .words import WordRule
+
+WIKITEXT_NAMES = ("wikitext-2", "wikitext-103")
+
+_SHORT = {"train": "train", "validation": "valid", "test": "test"}
+
+
+class WikiText(Corpus):
+    """Merity et al. 2016, arXiv:1609.07843. A document is an article, its spacing as published.
+
+    A local copy under the folder ``$LMZOO_DATA`` comes first, looked up split by split: ``wikitext-103/`` (or
+    ``wikitext-103-v1/``) with ``wiki.train.tokens`` or ``train.txt``, ``wikitext-103-raw/`` (or ``-raw-v1/``) with
+    ``wiki.train.raw`` or ``train.txt``, each also packed (.xz, .gz, .bz2). A part of a split under another name is not
+    taken for the split. Otherwise the hub's ``Salesforce/wikitext``, whose rows are lines with blank ones emptied;
+    they are put together again to what the official file has.
+
+    Args:
+        name: ``wikitext-2`` or ``wikitext-103``.
+        raw: the form without ``<unk>``; tokenised all the same.
+        detokenize: undo the spacing; see :func:`detokenize_wikitext`, which is approximate.
+    """
+
+    word_rule: WordRule = "whitespace+eol"
+
+    def __init__(self, name: str, *, raw: bool = False, detokenize: bool = False) -> None:
+        self.variant = name + ("-raw" if raw else "")
+        self.name = self.variant + ("-detokenized" if detokenize else "")
+        self.raw = raw
+        self.detokenize = detokenize
+
+    def documents(self, split: str) -> Iterator[str]:
+        file = self.local_file(split)
+        articles = wikitext_articles(read_lines(file) if file is not None else self._hub_lines(split))
+        return map(detokenize_wikitext, articles) if self.detokenize else articles
+
+    def stamp(self, split: str) -> dict[str, object] | None:
+        file = self.local_file(split)
+        return None if file is None else {"file": file_stamp(file), "detokenize": self.detokenize}
+
+    def local_file(self, split: str) -> Path | None:
+        """The split's file under ``$LMZOO_DATA``, or None."""
+        root = os.environ.get("LMZOO_DATA")
+        if not root:
+            return None
+        candidates = (folder / name for folder in self._folders(Path(root)) for name in self._file_names(split))
+        return next((path for path in candidates if path.is_file()), None)
+
+    def _folders(self, root: Path) -> list[Path]:
+        return [root / self.variant, root / f"{self.variant}-v1"]
+
+    def _file_names(self, split: str) -> list[str]:
+        short = _SHORT[split]
+        bare = [f"wiki.{short}.{'raw' if self.raw else 'tokens'}", f"{short}.txt"]
+        return [name + packed for name in bare for packed in PACKED]
+
+    def _hub_lines(self, split: str) -> Iterator[str]:
+        try:
+            for row in hub_rows("Salesforce/wikitext", f"{self.variant}-v1", split):
+                # The hub's copy empties blank lines; the official file has a space in them.
+                yield (row if row.endswith("\n") else row + "\n") if row else " \n"
+        except CorpusError as error:
+            raise CorpusError(f"{self.variant}, split {split}: {self._looked_for(split)}; {error}") from error
+
+    def _looked_for(self, split: str) -> str:
+        root = os.environ.get("LMZOO_DATA")
+        if not root:
+            return "LMZOO_DATA is not set, so no local copy was looked for"
+        folders = self._folders(Path(root))
+        found = [str(p.relative_to(root)) for folder in folders if folder.is_dir() for p in sorted(folder.iterdir())]
+        bare = [name for name in self._file_names(split) if not name.endswith(PACKED[1:])]
+        return (
+            f"no file {' or '.join(bare)} (nor packed as {', '.join(PACKED[1:])}) in "
+            f"{' or '.join(map(str, folders))} (there: {', '.join(found) or 'nothing'})"
+        )

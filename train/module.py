@@ -1,0 +1,191 @@
+"""The LightningModule: a decoder made of parts, its loss, its optimizer and its evaluation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import lightning.pytorch as pl
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ..errors import require
+from ..layers import Attention, CrossEntropy, Head, Loss, Position, SoftmaxAttention, SwiGLU
+from ..models import Counts, Decoder, count
+from .guard import DivergenceGuard, check_gradients
+from .optimization import adamw, warmup_cosine
+from .perplexity import TextPerplexity
+
+Batch = dict[str, Tensor]
+
+
+class LanguageModule(pl.LightningModule):
+    """A small decoder language model assembled from parts, ready to train.
+
+    The network is built when training starts; constructing this module only checks that the parts fit together
+    and counts them (on torch's meta device, without memory or data).
+
+    Args:
+        vocab_size: number of token ids V; taken from the data's tokenizer on the command line.
+        d_model: width d of the hidden states.
+        n_layers: number of blocks.
+        n_heads: number of query heads H of every attention layer; must divide ``d_model``.
+        attention: the attention part, called as ``attention(d_model, n_heads)`` for every block.
+        position: the position part; null leaves the attention's own default (Rotary for softmax attention).
+        feed_forward: the feed-forward part, called as ``feed_forward(d_model)``.
+        head: the output head, called as ``head(d_model, vocab_size)``; null is a LinearHead tied to the embedding.
+        loss: what is optimised, a function of (nll, target); plain cross-entropy is always logged beside it.
+        dropout: probability of dropping, on the embedding and on the output of every sublayer.
+        init_std: standard deviation of the initial weights; residual projections get it divided by sqrt(2 n_layers).
+        learning_rate: the peak of the schedule.
+        min_learning_rate_ratio: the schedule's end, as a fraction of ``learning_rate``.
+        warmup_steps: optimizer steps of linear warm-up.
+        weight_decay: AdamW's decay of weight matrices; embeddings, norms and biases do not decay.
+        betas: AdamW's two moment decays.
+        compile: compile the network with ``torch.compile``.
+        seed: of the initialisation and of dropout; taken from ``seed_everything`` on the command line.
+
+    Raises:
+        ArgumentError: for a value out of range or parts that do not fit together.
+    """
+
+    def __init__(
+        self,
+        vocab_size: int = 8192,
+        d_model: int = 128,
+        n_layers: int = 4,
+        n_heads: int = 4,
+        attention: Callable[[int, int], Attention] = SoftmaxAttention,
+        position: Position | None = None,
+        feed_forward: Callable[[int], nn.Module] = SwiGLU,
+        head: Callable[[int, int], Head] | None = None,
+        loss: Callable[[], Loss] = CrossEntropy,
+        dropout: float = 0.0,
+        init_std: float = 0.02,
+        learning_rate: float = 1e-3,
+        min_learning_rate_ratio: float = 0.1,
+        warmup_steps: int = 100,
+        weight_decay: float = 0.1,
+        betas: tuple[float, float] = (0.9, 0.95),
+        compile: bool = False,  # noqa: A002
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        require(learning_rate > 0, "learning_rate", "a positive number", learning_rate)
+        require(0 <= min_learning_rate_ratio <= 1, "min_learning_rate_ratio", "between 0 and 1", min_learning_rate_ratio)
+        require(warmup_steps >= 0, "warmup_steps", "0 or more", warmup_steps)
+        require(weight_decay >= 0, "weight_decay", "0 or more", weight_decay)
+        require(all(0 <= beta < 1 for beta in betas), "betas", "two numbers in [0, 1)", betas)
+        self.vocab_size, self.seed = vocab_size, seed
+        self.learning_rate, self.min_learning_rate_ratio = learning_rate, min_learning_rate_ratio
+        self.warmup_steps, self.weight_decay, self.betas = warmup_steps, weight_decay, betas
+        self.compile_network = compile
+        self.parts: dict[str, Any] = {
+            "d_model": d_model,
+            "n_layers": n_layers,
+            "n_heads": n_heads,
+            "attention": attention,
+            "position": position,
+            "feed_forward": feed_forward,
+            "dropout": dropout,
+            "init_std": init_std,
+        }
+        if head is not None:
+            self.parts["head"] = head
+        self.loss = loss()
+        self.counts: Counts = count(vocab_size, **self.parts)
+        self.decoder: Decoder | None = None
+        self.guard = DivergenceGuard(vocab_size)
+        self.perplexity = TextPerplexity()
+        self.last_loss = self.last_cross_entropy = torch.zeros(())
+        self.grad_norm = torch.zeros(())
+        self._batch: Batch | None = None
+
+    # -- building -----------------------------------------------------------------------------------------------
+
+    def configure_model(self) -> None:
+        """Build the network, from the seed alone: what ran before in the process has no say in its weights."""
+        if self.decoder is not None:
+            return
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self.seed)
+            self.decoder = Decoder(self.vocab_size, **self.parts)
+        self._nll: Callable[[Tensor], Tensor] = self.decoder.nll
+        if self.compile_network:
+            self._nll = torch.compile(self.decoder.nll)
+
+    def configure_optimizers(self) -> dict[str, Any]:
+        """AdamW with decay groups; warm-up and cosine over the whole run, stepped with the optimizer."""
+        optimizer = adamw(
+            self.network, learning_rate=self.learning_rate, betas=self.betas, weight_decay=self.weight_decay
+        )
+        total = int(self.trainer.estimated_stepping_batches)
+        schedule = warmup_cosine(total, self.warmup_steps, self.min_learning_rate_ratio)
+        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, schedule)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    @property
+    def network(self) -> Decoder:
+        """The decoder; built by :meth:`configure_model`."""
+        if self.decoder is None:
+            self.configure_model()
+        assert self.decoder is not None
+        return self.decoder
+
+    # -- training -----------------------------------------------------------------------------------------------
+
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+        """Make dropout a pure function of (seed, batch, rank), so that a resumed run draws the same masks."""
+        entropy = np.random.SeedSequence([self.seed, batch_idx, self.global_rank])
+        torch.manual_seed(int(entropy.generate_state(1, np.uint64)[0]) >> 1)
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        nll = self._nll(batch["input_ids"])
+        target = batch["input_ids"][:, 1:]
+        loss = self.loss(nll.flatten(), target.flatten())
+        self.last_loss = loss.detach()
+        self.last_cross_entropy = nll.detach().mean()
+        self._batch = batch
+        self.guard.check(float(self.last_cross_entropy), self.global_step + 1, self.network, batch)
+        return loss
+
+    def configure_gradient_clipping(
+        self,
+        optimizer: torch.optim.Optimizer,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """Clip as asked, keep the norm before clipping for the log, and stop on a norm that is not finite."""
+        if gradient_clip_algorithm == "value" and gradient_clip_val is not None:
+            self.clip_gradients(optimizer, gradient_clip_val, "value")
+            norm = torch.nn.utils.get_total_norm([p.grad for p in self.parameters() if p.grad is not None])
+        else:
+            norm = torch.nn.utils.clip_grad_norm_(self.parameters(), gradient_clip_val or float("inf"))
+        self.grad_norm = norm
+        check_gradients(float(norm), self.global_step + 1, self.network)
+
+    # -- evaluation ---------------------------------------------------------------------------------------------
+
+    def _evaluate(self, batch: Batch) -> None:
+        self.perplexity.update(self._nll(batch["input_ids"]), batch["scored"], batch["words"], batch["bytes"])
+
+    def on_validation_epoch_start(self) -> None:
+        self.perplexity.reset()
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        self._evaluate(batch)
+
+    def on_test_epoch_start(self) -> None:
+        self.perplexity.reset()
+
+    def test_step(self, batch: Batch, batch_idx: int) -> None:
+        self._evaluate(batch)
+
+    # -- checkpoints --------------------------------------------------------------------------------------------
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["divergence_guard"] = self.guard.state_dict()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self.guard.load_state_dict(checkpoint["divergence_guard"])

@@ -1,0 +1,79 @@
+"""Perplexity, summed in float64 and divided once, on one process or many."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+from torchmetrics import Metric
+
+
+class TextPerplexity(Metric):
+    r"""Token perplexity, word perplexity and bits per byte from one sum of negative log-likelihoods.
+
+    .. math::
+        \mathrm{ppl_{token}} = e^{\,S / n_{tokens}} \qquad
+        \mathrm{ppl_{word}} = e^{\,S / n_{words}} \qquad
+        \mathrm{bpb} = \frac{S}{\ln 2 \cdot n_{bytes}}
+
+    where :math:`S` is the sum, in float64, of the negative log-likelihoods (nats) of every scored token, and words
+    and bytes are those of the *original text* that these tokens stand for. Window means are never averaged: a short
+    last window weighs what its tokens weigh. States add up across processes before the one division.
+    """
+
+    full_state_update = False
+    higher_is_better = False
+
+    nll: Tensor
+    tokens: Tensor
+    words: Tensor
+    bytes: Tensor
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.add_state("nll", torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
+        for name in ("tokens", "words", "bytes"):
+            self.add_state(name, torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
+        self.set_dtype(torch.float64)
+
+    def update(self, nll: Tensor, scored: Tensor, words: Tensor, bytes: Tensor) -> None:  # noqa: A002
+        """Add one batch.
+
+        Args:
+            nll: (B, T) negative log-likelihood of each target, in nats, any floating type.
+            scored: (B, T) bool, true where the target counts (false on padding and document separators).
+            words: (B, T) words of the original text that end with each target.
+            bytes: (B, T) bytes of the original text that each target stands for.
+        """
+        self.nll += torch.where(scored, nll.double(), 0.0).sum()
+        self.tokens += scored.sum()
+        self.words += torch.where(scored, words, 0).sum()
+        self.bytes += torch.where(scored, bytes, 0).sum()
+
+    def compute(self) -> dict[str, float | int]:
+        """The sums and the three figures; ``nan`` where nothing was scored."""
+        nll, tokens = float(self.nll), int(self.tokens)
+        return figures(nll, tokens, int(self.words), int(self.bytes))
+
+
+def figures(nll: float, tokens: int, words: int, n_bytes: int) -> dict[str, float | int]:
+    """The record of one evaluation from its sums; see :class:`TextPerplexity` for the formulas."""
+    return {
+        "nll": nll,
+        "tokens": tokens,
+        "words": words,
+        "bytes": n_bytes,
+        "cross_entropy": nll / tokens if tokens else math.nan,
+        "token_perplexity": _exp(nll / tokens) if tokens else math.nan,
+        "word_perplexity": _exp(nll / words) if words else math.nan,
+        "bits_per_byte": nll / (math.log(2) * n_bytes) if n_bytes else math.nan,
+    }
+
+
+def _exp(x: float) -> float:
+    try:
+        return math.exp(x)
+    except OverflowError:
+        return math.inf

@@ -1,0 +1,184 @@
+"""The report's tables, independent of whether they end as HTML, Markdown or on a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import pandas as pd
+
+from .formats import NONE, perplexity_digits, plain, plus_minus, short_hash, signed
+from .load import Comparison
+from .passport import TOKENIZER, WORDS, Group
+from .statistics import Spread, paired_differences, summarise
+
+TITLES = {
+    "token_perplexity": "Token perplexity",
+    "word_perplexity": "Word perplexity",
+    "bits_per_byte": "Bits per byte",
+}
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A figure and, smaller beside it, its spread."""
+
+    text: str
+    spread: str = ""
+    best: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.text} {self.spread}".rstrip()
+
+
+@dataclass(frozen=True)
+class TableRow:
+    """One variant's row."""
+
+    variant: str
+    cells: list[Cell]
+    baseline: bool = False
+
+
+@dataclass(frozen=True)
+class Table:
+    """Columns after the variant's name, rows, a sentence before and notes after."""
+
+    title: str
+    columns: list[str]
+    rows: list[TableRow]
+    sentence: str = ""
+    notes: list[str] = field(default_factory=list)
+
+
+def quality_tables(comparison: Comparison, groups: Sequence[Group]) -> list[Table]:
+    """One table for each group of like records; two kinds where the tokenizers differ inside a group."""
+    tables: list[Table] = []
+    for group in groups:
+        if group.one_tokenizer:
+            tables.append(_quality(comparison, group, group.records, list(TITLES), _title(group), _sentence(group)))
+            continue
+        sentence = (
+            f"{_sentence(group)} The rows use {len(group.tokenizers)} tokenizers. Word perplexity and bits per byte "
+            "count in units of the same original text, so they compare; token perplexity counts in each tokenizer's "
+            "own tokens and stands in tables of its own below. A window of equal length in tokens spans a "
+            "different stretch of text under each tokenizer."
+        ).strip()
+        tables.append(
+            _quality(comparison, group, group.records, ["word_perplexity", "bits_per_byte"], _title(group), sentence)
+        )
+        for tokenizer in group.tokenizers:
+            title = f"{_title(group)}, tokens of tokenizer {short_hash(tokenizer)}"
+            sentence = "Token perplexity, only of runs with this tokenizer."
+            records = group.of_tokenizer(tokenizer)
+            tables.append(_quality(comparison, group, records, ["token_perplexity"], title, sentence))
+    return tables
+
+
+def describe(group: Group) -> str:
+    """Protocol and size of what was scored, in words."""
+    first = group.records.iloc[0]
+    parts = [str(first["protocol"]).replace("_", "-")]
+    if pd.notna(first["length"]):
+        parts.append(f"windows of {int(first['length']):,} tokens")
+    if pd.notna(first["stride"]):
+        parts.append(f"stride {int(first['stride']):,}")
+    if pd.notna(first["words"]):
+        parts.append(f"{int(first['words']):,} words scored")
+    return ", ".join(parts)
+
+
+def _title(group: Group) -> str:
+    name = group.split.capitalize()
+    return name if group.of == 1 else f"{name}, table {group.place} of {group.of}"
+
+
+def _sentence(group: Group) -> str:
+    text = f"{describe(group).capitalize()}."
+    if not group.why:
+        return text
+    differing = ", ".join(f"{WORDS[key]} ({_value(group, key)} here)" for key in group.why)
+    return f"{text} The {group.split} figures stand in {group.of} tables because these differ: {differing}."
+
+
+def _value(group: Group, key: str) -> str:
+    value = group.records.iloc[0][key]
+    return "not recorded" if value is None or value != value else short_hash(value)
+
+
+def _quality(
+    comparison: Comparison, group: Group, records: pd.DataFrame, metrics: list[str], title: str, sentence: str
+) -> Table:
+    names = [name for name in comparison.variants if (records["variant"] == name).any()]
+    has_baseline = comparison.baseline in names
+    columns = ["Runs"]
+    by_variant: dict[str, list[Cell]] = {
+        name: [Cell(f"{(records['variant'] == name).sum()}")] for name in names
+    }
+    single = False
+    for metric in metrics:
+        summary = summarise(records, metric, names)
+        digits = _digits(metric, summary)
+        lowest = min((s.mean for s in summary.values() if s.mean == s.mean), default=None)
+        columns += [TITLES[metric], "Δ"]
+        for name in names:
+            difference = paired_differences(records, metric, name, comparison.baseline)
+            single = single or summary[name].n == 1 or difference.n == 1
+            by_variant[name] += [
+                Cell(plain(summary[name].mean, digits), plus_minus(summary[name], digits), summary[name].mean == lowest),
+                _difference(name == comparison.baseline, difference, digits),
+            ]
+    notes = [
+        "Mean ± standard deviation (n − 1) over seeds; the lowest mean of a column is set bold, "
+        "which says nothing about whether it differs by more than chance.",
+        f"Δ is the difference to {comparison.baseline}, paired by seed."
+        if has_baseline
+        else f"No Δ: the baseline {comparison.baseline} has no figure in this table.",
+    ]
+    if single:
+        notes.append("n=1: one seed: no spread.")
+    rows = [TableRow(name, by_variant[name], name == comparison.baseline) for name in names]
+    return Table(title, columns, rows, sentence, notes)
+
+
+def _difference(is_baseline: bool, difference: Spread, digits: int) -> Cell:
+    if is_baseline or difference.n == 0:
+        return Cell(NONE)
+    return Cell(signed(difference.mean, digits), plus_minus(difference, digits))
+
+
+def _digits(metric: str, summary: dict[str, Spread]) -> int:
+    if metric == "bits_per_byte":
+        return 4
+    return max((perplexity_digits(s.mean) for s in summary.values() if s.mean == s.mean), default=2)
+
+
+def passport_rows(group: Group) -> tuple[list[tuple[str, str]], Table | None]:
+    """What all records of a group share, and a table of what differs between runs (columns are the fields)."""
+    skip = {"variant", "seed", "split", "nll", "cross_entropy", "token_perplexity", "word_perplexity", "bits_per_byte"}
+    fields = [key for key in group.records.columns if key not in skip and group.records[key].notna().any()]
+    shared = [key for key in fields if len(set(map(str, group.records[key]))) == 1]
+    differing = [key for key in fields if key not in shared]
+    first = group.records.iloc[0]
+    common = [(key, _field(key)(first[key])) for key in shared]
+    if not differing:
+        return common, None
+    rows = [
+        TableRow(f"{record['variant']} · seed {record['seed']}", [Cell(_field(key)(record[key])) for key in differing])
+        for _, record in group.records.iterrows()
+    ]
+    return common, Table("Passport fields that differ between these runs", differing, rows)
+
+
+def _field(key: str) -> Callable[[object], str]:
+    if key in ("text_sha256", TOKENIZER):
+        return lambda value: str(value)
+    return _shown
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{k} {v}" for k, v in value.items())
+    if isinstance(value, int) and not isinstance(value, bool):
+        return f"{value:,}"
+    return NONE if value is None or value != value else str(value)

@@ -1,0 +1,115 @@
+"""The folder a run leaves behind, and whether it can be begun, resumed or is finished.
+
+====================== ==============================================================================
+file                   holds
+====================== ==============================================================================
+``config.yaml``        the resolved configuration: every key with its value
+``environment.json``   versions, commit, machine of the latest start
+``metrics.jsonl``      training and validation rows (:mod:`.metrics_log`)
+``checkpoints/``       the newest full training states
+``logs/``              the same rows for TensorBoard and as CSV
+``model.safetensors``  weights, with ``config.json`` and the tokenizer: a Hugging Face model folder
+``results.json``       final records with passports; written last, so it marks a finished run
+``failure.json``       why a run stopped, if it did
+====================== ==============================================================================
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import warnings
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from .checkpoint import checkpoints, sweep
+from .config import Config, ConfigError, differing_keys, load_yaml, write_atomically, write_yaml
+from .environment import environment
+
+# what may change between a run's start and its resumption without changing its numbers
+_HARMLESS = (
+    "run_dir",
+    "checkpoint_every_n_steps",
+    "data.num_workers",
+    "data.cache_dir",
+    "trainer.enable_progress_bar",
+    "trainer.default_root_dir",
+)
+
+
+class Run:
+    """One run's folder.
+
+    Args:
+        folder: made when the run begins.
+    """
+
+    def __init__(self, folder: str | os.PathLike[str]) -> None:
+        self.folder = Path(folder)
+        self.config_file = self.folder / "config.yaml"
+        self.metrics_file = self.folder / "metrics.jsonl"
+        self.results_file = self.folder / "results.json"
+        self.failure_file = self.folder / "failure.json"
+        self.checkpoint_folder = self.folder / "checkpoints"
+        self.log_folder = self.folder / "logs"
+
+    @property
+    def finished(self) -> bool:
+        """Whether the run has come to its end and its records are written."""
+        return self.results_file.is_file()
+
+    def results(self) -> dict[str, Any]:
+        """The content of ``results.json``."""
+        loaded: dict[str, Any] = json.loads(self.results_file.read_text(encoding="utf-8"))
+        return loaded
+
+    def begin(self, config: Config) -> Path | None:
+        """Make or take up the folder; returns the checkpoint to resume from, or None at the start.
+
+        Raises:
+            ConfigError: the folder holds a run of another configuration.
+        """
+        if self.config_file.exists():
+            self._refuse_other(config)
+        elif self.folder.exists() and any(p.name not in ("log.txt",) for p in self.folder.iterdir()):
+            raise ConfigError(
+                f"{self.folder} is not empty and holds no run; give another --run_dir", key="run_dir"
+            )
+        self.folder.mkdir(parents=True, exist_ok=True)
+        write_yaml(self.config_file, config)
+        write_atomically(self.folder / "environment.json", json.dumps(environment(), indent=2) + "\n")
+        self.failure_file.unlink(missing_ok=True)
+        sweep(self.checkpoint_folder)
+        return self.newest_checkpoint()
+
+    def _refuse_other(self, config: Config) -> None:
+        other = load_yaml(self.config_file)
+        keys = differing_keys(other, config, ignore=_HARMLESS)
+        if keys:
+            shown = ", ".join(keys[:8]) + (f" and {len(keys) - 8} more" if len(keys) > 8 else "")
+            raise ConfigError(
+                f"{self.folder} holds a run of another configuration (differs in {shown}); give another --run_dir",
+                key="run_dir",
+            )
+
+    def newest_checkpoint(self) -> Path | None:
+        """The newest checkpoint that loads; a damaged one is passed over with a warning."""
+        for path in reversed(checkpoints(self.checkpoint_folder)):
+            try:
+                torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+            except Exception as error:  # whatever is wrong with it, the one before may be right
+                warnings.warn(f"{path} cannot be read ({error}); trying the one before", stacklevel=2)
+            else:
+                return path
+        return None
+
+    def fail(self, reason: str, **details: Any) -> None:
+        """Leave word of why the run stopped."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        write_atomically(self.failure_file, json.dumps({"reason": reason, **details}, indent=2) + "\n")
+
+    def finish(self, results: dict[str, Any]) -> None:
+        """Write the final records; the run is finished from here on."""
+        write_atomically(self.results_file, json.dumps(results, indent=2, allow_nan=True) + "\n")

@@ -1,0 +1,210 @@
+"""Checking a configuration against the constructors it will be given to, before anything is read or built.
+
+The parser of jsonargparse knows every key and type; this file puts its answers in words a person can act on:
+which file and line, which key, what was expected, and the nearest valid names.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import re
+import types
+import typing
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from jsonargparse import ArgumentParser
+from torch import nn
+
+from .. import layers
+from ..errors import nearest
+from .config import Config, ConfigError, Places
+
+TRUSTED = ("lmzoo", "lightning", "torch.nn", "torch.optim")
+_INIT_KEYS = ("class_path", "init_args", "dict_kwargs")
+
+
+def check_config(config: Config, parser: ArgumentParser, places: Places, *, allow_classes: bool = False) -> Config:
+    """Refuse unknown keys, misspelt classes and foreign code; return the configuration with full class paths."""
+    check_trust(config, places, allow_classes=allow_classes)
+    types_of = {a.dest: a._typehint for a in parser._actions if hasattr(a, "_typehint")}
+    keys = {a.dest for a in parser._actions} - {"help", "config", "print_config", "print_shtab"}
+    keys -= {key for key in keys if key.endswith(".help")}
+    return _check_mapping(config, "", keys, types_of, places)
+
+
+def check_trust(value: Any, places: Places, key: str = "", *, allow_classes: bool = False) -> None:
+    """Refuse every ``class_path`` outside the trusted packages unless foreign classes are allowed."""
+    if isinstance(value, Mapping):
+        path = value.get("class_path")
+        if isinstance(path, str) and not allow_classes:
+            refuse_foreign(path, key, places)
+        for name, inner in value.items():
+            check_trust(inner, places, f"{key}.{name}" if key else str(name), allow_classes=allow_classes)
+    elif isinstance(value, list):
+        for inner in value:
+            check_trust(inner, places, key, allow_classes=allow_classes)
+
+
+def refuse_foreign(path: str, key: str, places: Places) -> None:
+    """Raise unless a class path is a bare name or leads into a trusted package."""
+    if "." not in path or any(path == p or path.startswith(p + ".") for p in TRUSTED):
+        return
+    raise ConfigError(
+        f"{path} is outside lmzoo, and loading it would run its code; "
+        "add --allow_classes to the command line if you trust it",
+        key=key,
+        place=places.find(key),
+    )
+
+
+def _check_mapping(
+    config: Mapping[str, Any], prefix: str, keys: set[str], types_of: Mapping[str, Any], places: Places
+) -> Config:
+    checked: Config = {}
+    siblings = {k[len(prefix) :].split(".")[0] for k in keys if k.startswith(prefix)}
+    for name, value in config.items():
+        key = f"{prefix}{name}"
+        if name not in siblings:
+            raise _unknown(key, name, siblings, places)
+        if key in types_of:
+            checked[name] = _check_value(value, types_of[key], key, places)
+        elif any(k.startswith(key + ".") for k in keys):
+            if not isinstance(value, Mapping):
+                raise ConfigError(
+                    f"expected a mapping of keys, got {value!r}", key=key, place=places.find(key)
+                )
+            checked[name] = _check_mapping(value, key + ".", keys, types_of, places)
+        else:
+            checked[name] = value
+    return checked
+
+
+def _unknown(key: str, name: Any, known: Iterable[str], places: Places) -> ConfigError:
+    names = ", ".join(nearest(str(name), known))
+    return ConfigError(f"unknown key; nearest valid keys: {names}", key=key, place=places.find(key))
+
+
+def _check_value(value: Any, annotation: Any, key: str, places: Places) -> Any:
+    """Check a part's class and the names of its arguments; plain values are left to jsonargparse."""
+    base = part_base(annotation)
+    if base is None or value is None or not isinstance(value, str | Mapping):
+        return value
+    if isinstance(value, Mapping) and "class_path" not in value:
+        if set(value) == {"init_args"} or not value:
+            return value  # arguments for the default class
+        raise _unknown(f"{key}.{next(iter(value))}", next(iter(value)), _INIT_KEYS, places)
+    given = value if isinstance(value, str) else value["class_path"]
+    cls = find_class(given, base, key, places)
+    path = public_path(cls)
+    if isinstance(value, str):
+        return {"class_path": path}
+    for name in value:
+        if name not in _INIT_KEYS:
+            raise _unknown(f"{key}.{name}", name, _INIT_KEYS, places)
+    arguments = value.get("init_args") or {}
+    if not isinstance(arguments, Mapping):
+        raise ConfigError(f"expected a mapping of arguments, got {arguments!r}", key=f"{key}.init_args")
+    signature = init_parameters(cls, skip=provided(annotation))
+    checked: Config = {"class_path": path}
+    inner: Config = {}
+    for name, argument in arguments.items():
+        inner_key = f"{key}.init_args.{name}"
+        if name not in signature:
+            if any(p.kind is p.VAR_KEYWORD for p in signature.values()):
+                inner[name] = argument
+                continue
+            raise _unknown(inner_key, name, signature, places)
+        inner[name] = _check_value(argument, signature[name].annotation, inner_key, places)
+    if inner:
+        checked["init_args"] = inner
+    return checked
+
+
+def part_base(annotation: Any) -> type | None:
+    """The class a slot takes: of ``Attention``, ``Callable[[int, int], Attention]`` or either with ``| None``."""
+    origin = typing.get_origin(annotation)
+    if origin in (typing.Union, types.UnionType):
+        found = [b for a in typing.get_args(annotation) if (b := part_base(a)) is not None]
+        return found[0] if found else None
+    if origin is type or origin is None:
+        is_part = isinstance(annotation, type) and issubclass(annotation, nn.Module)
+        return annotation if is_part else None
+    if origin is Callable or origin is typing.get_origin(Callable[[], None]):
+        return part_base(typing.get_args(annotation)[-1])
+    return None
+
+
+def provided(annotation: Any) -> int:
+    """How many leading constructor arguments the slot's owner gives: 2 for ``Callable[[int, int], Attention]``."""
+    for inner in (annotation, *typing.get_args(annotation)):
+        if typing.get_origin(inner) is typing.get_origin(Callable[[], None]):
+            return len(typing.get_args(inner)[0])
+    return 0
+
+
+def parts_of(base: type) -> dict[str, type]:
+    """The public parts of ``lmzoo.layers`` that fit a slot, by name; a slot for any module takes the feed-forwards."""
+    names = {n: getattr(layers, n) for n in layers.__all__}
+    classes = {n: c for n, c in names.items() if isinstance(c, type) and not inspect.isabstract(c)}
+    if base is nn.Module:
+        slots = (layers.Attention, layers.Position, layers.Head, layers.Loss)
+        return {n: c for n, c in classes.items() if issubclass(c, nn.Module) and not issubclass(c, slots)}
+    return {n: c for n, c in classes.items() if issubclass(c, base) and c is not base}
+
+
+def find_class(name: Any, base: type, key: str, places: Places) -> type:
+    """The class a ``class_path`` names; raises with the nearest parts that fit the slot."""
+    fitting = parts_of(base)
+    place = places.find(f"{key}.class_path")
+    if not isinstance(name, str):
+        raise ConfigError(f"expected the name of a class, got {name!r}", key=key, place=place)
+    if name in fitting:
+        return fitting[name]
+    choices = ", ".join(nearest(name.rpartition(".")[2], fitting))
+    if "." not in name:
+        if name in layers.__all__:
+            message = f"{name} does not fit here; what fits: {', '.join(sorted(fitting))}"
+        else:
+            message = f"no part is called {name}; nearest valid names: {choices}"
+        raise ConfigError(message, key=key, place=place)
+    module_name, _, class_name = name.rpartition(".")
+    try:
+        cls = getattr(importlib.import_module(module_name), class_name)
+    except (ImportError, AttributeError) as error:
+        raise ConfigError(
+            f"cannot import {name} ({error}); nearest parts of lmzoo: {choices}", key=key, place=place
+        ) from None
+    if not (isinstance(cls, type) and issubclass(cls, base)):
+        raise ConfigError(f"expected a subclass of {base.__name__}, got {name}", key=key, place=place)
+    return cls
+
+
+def public_path(cls: type) -> str:
+    """``lmzoo.layers.SwiGLU`` rather than the file it happens to stand in."""
+    public = getattr(layers, cls.__name__, None) is cls
+    return f"lmzoo.layers.{cls.__name__}" if public else f"{cls.__module__}.{cls.__qualname__}"
+
+
+def init_parameters(cls: type, *, skip: int = 0) -> dict[str, inspect.Parameter]:
+    """The constructor's parameters with evaluated annotations, without ``self`` and the first ``skip``."""
+    parameters = list(inspect.signature(cls, eval_str=True).parameters.values())[skip:]
+    return {p.name: p for p in parameters}
+
+
+def readable(error: str, places: Places) -> ConfigError:
+    """jsonargparse's message as ours: the innermost key, what it expected, what it got."""
+    text = error.strip()
+    if match := re.search(r"[Uu]nrecognized arguments: (.+)", text):
+        return ConfigError(f"unknown option {match[1]}", place="command line")
+    keys = re.findall(r'(?:Parser key|Problem with given class_path|Key) "?([\w.]+)"?', text)
+    key = ".".join(dict.fromkeys(keys)) if keys else None
+    expected = [e.rstrip(".") for e in re.findall(r"(?:Expected (?:a |an |to be )?|expects )([^\n]+?)(?:\. Got value|\n|$)", text)]
+    got = re.findall(r"(?:Got value|Given value): ([^\n]+)", text)
+    if expected:
+        kinds = [re.sub(r"<class '(?:[\w.]*\.)?(\w+)'>", r"\1", e).replace("NoneType", "null") for e in expected]
+        message = f"expected {' or '.join(dict.fromkeys(kinds))}" + (f", got {got[-1]}" if got else "")
+    else:
+        message = " ".join(text.split())
+    return ConfigError(message, key=key, place=places.find(key) if key else None)
