@@ -29,6 +29,7 @@ class ALiBi(Position):
     acts_on = "score"
 
     def configure(self, d_model: int, n_heads: int) -> None:
+        """Fix the slopes."""
         self.slopes = alibi_slopes(n_heads)
 
     def score_bias(self, n_queries: int, n_keys: int, like: Tensor) -> Tensor:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from abc import abstractmethod
 from typing import ClassVar
 
+import torch
 from torch import Tensor, nn
 
 from ..errors import require
 from .cache import CacheLike
+from .linear import Linear
 from .position import Position, PositionKind, as_template
 from .rotary import Rotary
 from .visibility import Visibility
@@ -56,10 +58,11 @@ class Attention(nn.Module):
         self.head_width = d_model // n_heads
         template = as_template(self.default_position if position is None else position)
         kinds = sorted(self.position_kinds)
-        require(template.acts_on in kinds, "position", f"one that acts on {' or '.join(kinds)}", type(template).__name__)
+        usable = template.acts_on in self.position_kinds
+        require(usable, "position", f"one that acts on {' or '.join(kinds)}", type(template).__name__)
         self.position = template.bind(d_model=d_model, n_heads=n_heads)
-        self.qkv = nn.Linear(d_model, (n_heads + 2 * n_kv_heads) * self.head_width, bias=False)
-        self.output = nn.Linear(d_model, d_model, bias=False)
+        self.qkv = Linear(d_model, (n_heads + 2 * n_kv_heads) * self.head_width, bias=False)
+        self.output = Linear(d_model, d_model, bias=False)
 
     def forward(
         self,
@@ -72,7 +75,7 @@ class Attention(nn.Module):
         batch, length, _ = x.shape
         heads = [self.n_heads, self.n_kv_heads, self.n_kv_heads]
         packed: Tensor = self.qkv(x).view(batch, length, sum(heads), self.head_width)
-        query, key, value = packed.transpose(1, 2).split(heads, dim=1)
+        query, key, value = torch.split(packed.transpose(1, 2), heads, dim=1)
         start = 0 if cache is None else self.past_length(x, cache, layer_index)
         # Made before anything is cached, so that a wrong mask leaves the cache as it was.
         visibility = Visibility(length, start + length, attention_mask, x.device)

@@ -6,6 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..errors import require
+from .linear import Linear
 
 
 class FeedForward(nn.Module):
@@ -28,8 +29,8 @@ class FeedForward(nn.Module):
         self.d_model = d_model
         self.hidden = hidden
         self.bias = bias
-        self.input = nn.Linear(d_model, hidden, bias=bias)
-        self.output = nn.Linear(hidden, d_model, bias=bias)
+        self.input = Linear(d_model, hidden, bias=bias)
+        self.output = Linear(hidden, d_model, bias=bias)
 
     def forward(self, x: Tensor) -> Tensor:
         """Transform each token by itself."""

@@ -2,6 +2,6 @@
 
 from .alibi import alibi_slopes
 from .linear_nll import linear_nll
-from .rotary import rotary_table, rotate
+from .rotary import rotary
 
-__all__ = ["alibi_slopes", "linear_nll", "rotary_table", "rotate"]
+__all__ = ["alibi_slopes", "linear_nll", "rotary"]

@@ -27,6 +27,7 @@ class LearnedPosition(Position):
         self.max_length = max_length
 
     def configure(self, d_model: int, n_heads: int) -> None:
+        """Create the table."""
         self.table = nn.Embedding(self.max_length, d_model)
 
     def encode(self, index: Tensor, like: Tensor) -> Tensor:
@@ -34,6 +35,6 @@ class LearnedPosition(Position):
         # Inside a compiled graph reading a value back would break the graph; the lookup itself checks its range there.
         if not torch.compiler.is_compiling() and index.numel() and not index.is_meta:
             last = int(index.max())
-            require(last < self.max_length, "max_length", f"at least {last + 1}, the tokens to be placed", self.max_length)
+            require(last < self.max_length, "max_length", f"at least {last + 1} for these tokens", self.max_length)
         vectors: Tensor = self.table(index)
         return vectors.to(like.dtype)

@@ -18,10 +18,11 @@ def linear_nll(
 ) -> Tensor:
     """nll_n = logsumexp_v(h_n . w_v + b_v) - (h_n . w_t + b_t), t = target_n, in nats.
 
-    Logits exist for ``chunk_size`` rows at a time, forward and backward; memory is O(chunk_size V + N d + V d). Products
-    run in the type of the inputs (under autocast in autocast's), everything behind them, and the sum over chunks, in
-    float32, or in float64 for float64 inputs. The gradient may differ from row to row. Where it does not, as behind a
-    mean, the three products of the forward pass serve; otherwise the logits are computed once more for the weight.
+    Logits exist for ``chunk_size`` rows at a time, forward and backward; memory is O(chunk_size V + N d + V d).
+    Products run in the type of the inputs (under autocast in autocast's); everything behind them and the sum over
+    chunks is float32, or float64 for float64 inputs. The gradient may differ from row to row. Where it does not, as
+    behind a mean, what the forward pass has computed serves; otherwise the logits are computed once more for the
+    weight.
 
     Args:
         hidden: (N, d).
@@ -39,19 +40,14 @@ def linear_nll(
 
     Not supported: second derivatives, forward-mode derivatives, class probabilities as targets.
     """
-    require(hidden.dim() == 2, "hidden", "shape (N, d): flatten the leading dimensions", tuple(hidden.shape))
-    fits = weight.dim() == 2 and weight.size(1) == hidden.size(1)
-    require(fits, "weight", f"shape (V, {hidden.size(1)})", tuple(weight.shape))
-    require(target.shape == hidden.shape[:1], "target", f"shape ({hidden.size(0)},)", tuple(target.shape))
-    require(target.dtype == torch.int64, "target", "int64", target.dtype)
-    require(bias is None or bias.shape == weight.shape[:1], "bias", "None or shape (V,)", bias is not None and bias.shape)
+    _check_shapes(hidden, weight, target, bias)
     require(chunk_size is None or chunk_size >= 1, "chunk_size", "None or an integer of at least 1", chunk_size)
     device = hidden.device.type
     if torch.is_autocast_enabled(device) and hidden.dtype != torch.float64:
         dtype = torch.get_autocast_dtype(device)
         hidden, weight, bias = hidden.to(dtype), weight.to(dtype), None if bias is None else bias.to(dtype)
-    require(weight.dtype == hidden.dtype, "weight", f"the type of hidden, {hidden.dtype}", weight.dtype)
-    require(bias is None or bias.dtype == hidden.dtype, "bias", f"the type of hidden, {hidden.dtype}", bias is not None and bias.dtype)
+    for name, other in (("weight", weight), ("bias", hidden if bias is None else bias)):
+        require(other.dtype == hidden.dtype, name, f"the type of hidden, {hidden.dtype}", other.dtype)
     vocab_size = weight.size(0)
     if chunk_size is None:
         chunk_size = max(1, _SMALLEST_CHUNK // vocab_size, min(256, _LARGEST_CHUNK // vocab_size))
@@ -60,6 +56,16 @@ def linear_nll(
     on_weight = recorded and (weight.requires_grad or (bias is not None and bias.requires_grad))
     nll: Tensor = _forward(hidden, weight, bias, target, chunk_size, on_hidden, on_weight)[0]
     return nll
+
+
+def _check_shapes(hidden: Tensor, weight: Tensor, target: Tensor, bias: Tensor | None) -> None:
+    require(hidden.dim() == 2, "hidden", "shape (N, d): flatten the leading dimensions", tuple(hidden.shape))
+    fits = weight.dim() == 2 and weight.size(1) == hidden.size(1)
+    require(fits, "weight", f"shape (V, {hidden.size(1)})", tuple(weight.shape))
+    require(target.shape == hidden.shape[:1], "target", f"shape ({hidden.size(0)},)", tuple(target.shape))
+    require(target.dtype == torch.int64, "target", "int64", target.dtype)
+    if bias is not None:
+        require(bias.shape == weight.shape[:1], "bias", f"shape ({weight.size(0)},)", tuple(bias.shape))
 
 
 # Operators of their own, so that torch.compile keeps them whole instead of unrolling the chunks.
@@ -75,8 +81,8 @@ def _forward(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     """(nll, logsumexp, dhidden, dweight, dbias), the gradients those of sum(nll); empty where not asked for."""
     if target.device.type == "cpu" and target.numel():
-        low, high = (int(t) for t in target.aminmax())
-        require(low >= 0 and high < weight.size(0), "target", f"values in 0..{weight.size(0) - 1}", (low, high))
+        span = tuple(int(t) for t in target.aminmax())
+        require(span[0] >= 0 and span[1] < weight.size(0), "target", f"values in 0..{weight.size(0) - 1}", span)
     n = hidden.size(0)
     nll, lse, dhidden, dweight, dbias = _outputs(hidden, weight, bias, on_hidden, on_weight)
     logits = _Logits(hidden, weight, bias, min(chunk_size, n))

@@ -30,4 +30,10 @@ class RMSNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalise x (..., d)."""
-        return F.rms_norm(x, (self.d_model,), self.weight, self.eps)
+        if x.device.type != "cpu" or torch.compiler.is_compiling():
+            return F.rms_norm(x, (self.d_model,), self.weight, self.eps)
+        # On a CPU F.rms_norm is a chain of elementary operations; the fused vector norm makes a shorter one.
+        dtype = torch.promote_types(x.dtype, torch.float32)
+        square_sum = torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=dtype).square()
+        normalised = x * torch.rsqrt(square_sum / self.d_model + self.eps)
+        return (normalised * self.weight).to(x.dtype)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -10,7 +12,7 @@ from .position import Position
 
 
 def rotary_table(n: int, width: int, base: float, like: Tensor) -> tuple[Tensor, Tensor]:
-    """cos and sin (n, dh/2) of the angles t base^(-2c/dh), t = 0..n-1, on the device of ``like``.
+    """Cos and sin (n, dh/2) of the angles t base^(-2c/dh), t = 0..n-1, on the device of ``like``.
 
     Angles are computed in float64, because float32 loses a radian's third decimal beyond position 10,000. The result is
     float64 where ``like`` is, else float32.
@@ -23,9 +25,45 @@ def rotary_table(n: int, width: int, base: float, like: Tensor) -> tuple[Tensor,
 
 
 def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Turn each pair (x_c, x_{c + dh/2}) of x (B, H, T, dh) by its angle; cos, sin (T, dh/2)."""
-    first, second = x.chunk(2, dim=-1)
-    return torch.cat([first * cos - second * sin, second * cos + first * sin], dim=-1).to(x.dtype)
+    """Turn each pair (x_c, x_{c + dh/2}) of x (..., T, dh) by its angle; cos, sin (T, dh/2), float32 or float64.
+
+    (a, b) -> (a cos - b sin, b cos + a sin), computed in the type of ``cos`` and rounded once to that of x.
+    """
+    if x.dtype == cos.dtype and not torch.compiler.is_compiling():
+        turned: Tensor = _Rotation.apply(x, cos, sin)  # type: ignore[no-untyped-call]
+        return turned
+    a, b = x.chunk(2, dim=-1)
+    return torch.cat([a * cos - b * sin, b * cos + a * sin], dim=-1).to(x.dtype)
+
+
+def rotary(x: Tensor, *, base: float = 10000.0, start: int = 0) -> Tensor:
+    """Turn x (..., T, dh) by the angles t base^(-2c/dh), t = ``start``, ``start`` + 1, ...; dh even."""
+    require(x.size(-1) % 2 == 0, "x", "an even last dimension", tuple(x.shape))
+    cos, sin = rotary_table(start + x.size(-2), x.size(-1), base, x)
+    return rotate(x, cos[start:], sin[start:])
+
+
+class _Rotation(torch.autograd.Function):
+    """The rotation without intermediates: its gradient is the rotation by the opposite angle."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+        ctx.save_for_backward(cos, sin)
+        return _turn(x, cos, sin)
+
+    @staticmethod
+    def backward(ctx: Any, *gradient: Tensor) -> tuple[Tensor, None, None]:
+        cos, sin = ctx.saved_tensors
+        return rotate(gradient[0], cos, -sin), None, None
+
+
+def _turn(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    turned = torch.empty_like(x)
+    a, b = x.chunk(2, dim=-1)
+    first, second = turned.chunk(2, dim=-1)
+    torch.mul(a, cos, out=first).addcmul_(b, sin, value=-1.0)
+    torch.mul(b, cos, out=second).addcmul_(a, sin)
+    return turned
 
 
 class Rotary(Position):
@@ -51,6 +89,7 @@ class Rotary(Position):
         self._table: tuple[Tensor, Tensor] | None = None
 
     def configure(self, d_model: int, n_heads: int) -> None:
+        """Check the head width."""
         width = d_model // n_heads
         require(width % 2 == 0, "d_model", f"an even head width d_model / n_heads for {type(self).__name__}", width)
 

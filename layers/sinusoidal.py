@@ -30,6 +30,7 @@ class Sinusoidal(Position):
         self.base = base
 
     def configure(self, d_model: int, n_heads: int) -> None:
+        """Keep the width."""
         require(d_model % 2 == 0, "d_model", "an even width for sinusoidal positions", d_model)
         self.d_model = d_model
 

@@ -6,6 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..errors import require
+from .linear import Linear
 
 
 class SwiGLU(nn.Module):
@@ -29,8 +30,8 @@ class SwiGLU(nn.Module):
         self.d_model = d_model
         self.hidden = hidden
         self.bias = bias
-        self.input = nn.Linear(d_model, 2 * hidden, bias=bias)
-        self.output = nn.Linear(hidden, d_model, bias=bias)
+        self.input = Linear(d_model, 2 * hidden, bias=bias)
+        self.output = Linear(hidden, d_model, bias=bias)
 
     def forward(self, x: Tensor) -> Tensor:
         """Transform each token by itself."""

@@ -1,5 +1,8 @@
-"""The decoder that assembles parts."""
+"""The decoder that assembles parts, and its Hugging Face form, which importing registers with the Auto classes."""
 
+from .counting import Counts, count, count_built
 from .decoder import Decoder
+from .huggingface import LMZooConfig, LMZooForCausalLM
+from .parts import build, describe
 
-__all__ = ["Decoder"]
+__all__ = ["Counts", "Decoder", "LMZooConfig", "LMZooForCausalLM", "build", "count", "count_built", "describe"]

@@ -17,15 +17,16 @@ from ..layers import Attention, Head, LinearHead, NoPosition, Position, RMSNorm,
 from ..layers.cache import CacheLike
 from .parts import build, describe, split
 
+TIED_HEAD = partial(LinearHead, tied=True)
+
 
 class Block(nn.Module):
     """x + attention(norm(x)), then x + feed_forward(norm(x)); x (B, T, d)."""
 
-    def __init__(self, attention_norm: nn.Module, attention: Attention, norm: nn.Module, feed_forward: nn.Module) -> None:
+    def __init__(self, attention: Attention, feed_forward: nn.Module, norms: tuple[nn.Module, nn.Module]) -> None:
         super().__init__()
-        self.attention_norm = attention_norm
+        self.attention_norm, self.feed_forward_norm = norms
         self.attention = attention
-        self.feed_forward_norm = norm
         self.feed_forward = feed_forward
 
     def forward(self, x: Tensor, mask: Tensor | None, cache: CacheLike | None, layer_index: int, p: float) -> Tensor:
@@ -61,6 +62,7 @@ class Decoder(nn.Module):
             added there and attention gets none; any other is given to each attention layer.
         dropout: rate after the embedding and after each branch.
         init_std: standard deviation of the initial weights.
+        allow_foreign: import parts from outside lmzoo when a path names them.
 
     Raises:
         ArgumentError: a value is out of range, a part is unknown, or the attention cannot take the position.
@@ -75,7 +77,7 @@ class Decoder(nn.Module):
         *,
         attention: Callable[[int, int], Attention] = SoftmaxAttention,
         feed_forward: Callable[[int], nn.Module] = SwiGLU,
-        head: Callable[[int, int], Head] = partial(LinearHead, tied=True),
+        head: Callable[[int, int], Head] = TIED_HEAD,
         norm: Callable[[int], nn.Module] = RMSNorm,
         position: Position | None = None,
         dropout: float = 0.0,
@@ -110,10 +112,9 @@ class Decoder(nn.Module):
         self.embedding = nn.Embedding(vocab_size, d_model)
         self.blocks = nn.ModuleList(
             Block(
-                make(norm, d_model),
                 make(attention, d_model, n_heads, **placed),
-                make(norm, d_model),
                 make(feed_forward, d_model),
+                (make(norm, d_model), make(norm, d_model)),
             )
             for _ in range(n_layers)
         )
@@ -146,9 +147,7 @@ class Decoder(nn.Module):
         logits: Tensor = self.head(self.hidden(input_ids, attention_mask, cache))
         return logits
 
-    def hidden(
-        self, input_ids: Tensor, attention_mask: Tensor | None = None, cache: CacheLike | None = None
-    ) -> Tensor:
+    def hidden(self, input_ids: Tensor, attention_mask: Tensor | None = None, cache: CacheLike | None = None) -> Tensor:
         """Normalised hidden states (B, T, d), which the head reads.
 
         Args:
@@ -208,13 +207,13 @@ def draw(parameter: Tensor, std: float, generator: torch.Generator) -> None:
         parameter.copy_(torch.empty(parameter.shape, device="cpu").normal_(0.0, 1.0, generator=generator).mul_(std))
 
 
-def _attention_position(attention: Any, position: Position | None, allow_foreign: bool) -> dict[str, Position]:
+def _attention_position(attention: Any, position: Position | None, allow_foreign: bool) -> dict[str, Any]:
     """The keyword with which each attention layer is given its position, if any."""
     if position is None:
         return {}
     cls, init_args = split(attention, allow_foreign=allow_foreign)
     if init_args.get("position") is not None:
-        raise ArgumentError("position", "one position, given to the decoder or to the attention", type(position).__name__)
+        raise ArgumentError("position", "None: the attention was given one already", type(position).__name__)
     takes = inspect.signature(cls).parameters
     expected = f"None: {cls.__name__} has positions of its own"
     require("position" in takes, "position", expected, type(position).__name__)

@@ -93,7 +93,8 @@ def find_class(class_path: str, *, allow_foreign: bool = False) -> type:
         require(name in layers.__all__, "class_path", expected, class_path)
         found = getattr(layers, name)
     else:
-        require(allow_foreign, "class_path", f"a part of {_HOME} (other code is imported only when allowed)", class_path)
+        expected = f"a part of {_HOME} (other code is imported only when allowed)"
+        require(allow_foreign, "class_path", expected, class_path)
         try:
             found = getattr(importlib.import_module(home), name)
         except (ImportError, AttributeError) as error:
@@ -126,15 +127,16 @@ def _built(value: Any, allow_foreign: bool) -> Any:
 def _own_arguments(part: nn.Module) -> dict[str, Any]:
     values = {}
     for name, parameter in inspect.signature(type(part)).parameters.items():
+        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+            continue
         require(hasattr(part, name), name, f"an attribute of {type(part).__name__} that keeps the argument", "none")
-        value = getattr(part, name)
-        if parameter.default is not value or value is not None:
-            values[name] = value
+        values[name] = getattr(part, name)
     return values
 
 
 def _described(name: str, value: Any) -> Any:
-    if isinstance(value, type | functools.partial | nn.Module) or (isinstance(value, Mapping) and "class_path" in value):
+    is_described = isinstance(value, Mapping) and "class_path" in value
+    if is_described or isinstance(value, type | functools.partial | nn.Module):
         return describe(value)
     try:
         return json.loads(json.dumps(value))

@@ -131,7 +131,9 @@ def bench_decoder(pairs: int, device: str) -> Result:
         optimizers[1].step()
         optimizers[1].zero_grad()
 
-    what = f"training step: d {width}, {layers} layers, {heads} heads, T {length}, batch {batch}, V {vocab}, tied, SwiGLU"
+    what = (
+        f"training step: d {width}, {layers} layers, {heads} heads, T {length}, batch {batch}, V {vocab}, tied, SwiGLU"
+    )
     note = f"parameters: ours {sizes[0]:,}, transformers' Llama {sizes[1]:,}; both with fused AdamW, eager"
     return compare_steps("decoder", what, ours, theirs, pairs=pairs, note=note)
 
@@ -172,7 +174,9 @@ def main(arguments: list[str]) -> int:
     )
     parser.add_argument("names", type=str, nargs="*", default=[], help="which benchmarks; all if none is named")
     parser.add_argument("--pairs", type=int, default=15, help="timed pairs of each")
-    parser.add_argument("--device", type=str, default="cuda" if torch.cuda.is_available() else "cpu", help="cpu or cuda")
+    parser.add_argument(
+        "--device", type=str, default="cuda" if torch.cuda.is_available() else "cpu", help="cpu or cuda"
+    )
     parser.add_argument("--output", type=str | None, default=None, help="also write the results to this JSON file")
     a = parser.parse_args(arguments)
     require(a.pairs >= 1, "pairs", "1 or more", a.pairs)

@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import json
-import logging
-import os
 import statistics
-import warnings
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -30,7 +26,6 @@ Record = dict[str, Any]
 def fit(arguments: Sequence[str]) -> int:
     """``lmzoo fit``: returns 0 when the run is finished, 1 when it stopped."""
     cli = TrainingCLI("fit", arguments)
-    quiet_lightning()
     run, model, data = cli.run, cli.model, cli.datamodule
     config = cli.resolved()
     checkpoint = run.begin(config)
@@ -70,7 +65,6 @@ def fit(arguments: Sequence[str]) -> int:
 def evaluate(split_command: str, arguments: Sequence[str]) -> int:
     """``lmzoo validate`` and ``lmzoo test``: the record of one split, shown and added to ``evaluations.jsonl``."""
     cli = TrainingCLI(split_command, arguments)
-    quiet_lightning()
     cli.model.configure_model()
     load_weights(cli)
     split = "validation" if split_command == "validate" else "test"
@@ -97,14 +91,19 @@ def load_weights(cli: TrainingCLI) -> None:
 
 def split_record(cli: TrainingCLI, split: str) -> Record:
     """Score one split with the model's present weights; the record carries its passport."""
-    run_split = cli.trainer.validate if split == "validation" else cli.trainer.test
-    run_split(cli.model, cli.datamodule, verbose=False)
+    validated = cli.log.validated
+    if split == "validation" and validated and validated[0] == cli.trainer.global_step:
+        figures = validated[1]  # training ended with this very evaluation
+    else:
+        run_split = cli.trainer.validate if split == "validation" else cli.trainer.test
+        run_split(cli.model, cli.datamodule, verbose=False)
+        figures = cli.model.perplexity.compute()
     return {
         "split": split,
         "protocol": "non_overlapping",
-        "length": cli.datamodule.eval_length,
+        "length": cli.datamodule.eval_context_length,
         "stride": None,
-        **cli.model.perplexity.compute(),
+        **figures,
         "passport": passport(cli, split),
     }
 
@@ -170,17 +169,3 @@ def show_records(records: Sequence[Record]) -> None:
             f"{r['bits_per_byte']:.4f}",
         )
     console.print(table)
-
-
-def quiet_lightning() -> None:
-    """Keep Lightning's advice about things that are so on purpose out of the way of our own messages."""
-    for name in ("lightning.pytorch", "lightning.fabric"):
-        logging.getLogger(name).setLevel(logging.WARNING)
-    for message in (
-        ".*does not have many workers.*",
-        ".*mid-epoch|.*ended before the epoch ended.*",  # our sampler starts where the run stopped
-        ".*Checkpoint directory.*exists and is not empty.*",
-        ".*`isinstance\\(treespec, LeafSpec\\)`.*",
-        ".*Experiment logs directory.*",
-    ):
-        warnings.filterwarnings("ignore", message=message)

@@ -12,7 +12,9 @@ from typing import Any
 import lightning.pytorch as pl
 import yaml
 from jsonargparse import ArgumentParser
+from lightning.fabric.utilities.seed import seed_everything
 from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch.callbacks import ProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 
@@ -20,11 +22,12 @@ from ..errors import ArgumentError, nearest
 from .checkpoint import AtomicCheckpointIO, ResumeCheckpoint
 from .config import Config, ConfigError, Places, flatten, load_run_config, merge
 from .data import TextDataModule
+from .data.tokenizer_cache import load_tokenizer
 from .metrics_log import MetricsLog
 from .module import LanguageModule
-from .progress import progress_callback
+from .progress import progress_callback, quiet_lightning
 from .run import Run
-from .schema import check_config, find_class, part_base, public_path, readable, refuse_foreign
+from .schema import check_config, find_class, part_base, public_path, readable
 
 DESCRIPTIONS = {
     "fit": "Train a model from a YAML file. Run the same command again to resume a run that was interrupted.",
@@ -63,6 +66,7 @@ class TrainingCLI(LightningCLI):
     def __init__(
         self, command: str, arguments: Sequence[str], *, config: Config | None = None, origin: str = "configuration"
     ) -> None:
+        quiet_lightning()
         self.command = command
         self.given = config
         self.places = Places({key: origin for key in flatten(config or {})})
@@ -110,9 +114,7 @@ class TrainingCLI(LightningCLI):
         )
         parser.link_arguments("seed_everything", "model.seed")
         parser.link_arguments("seed_everything", "data.seed")
-        parser.link_arguments(
-            ("data.vocab_size", "data.tokenizer"), "model.vocab_size", compute_fn=TextDataModule.vocabulary
-        )
+        parser.link_arguments(("data.vocab_size", "data.tokenizer"), "model.vocab_size", compute_fn=_vocabulary)
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Merge and check the YAML files ourselves, then hand everything to jsonargparse as one configuration."""
@@ -127,7 +129,7 @@ class TrainingCLI(LightningCLI):
             self.sources.append(file)
         allow = "--allow_classes" in rest
         merged = check_config(merged, parser, self.places, allow_classes=allow)
-        rest = _full_class_paths(rest, parser, self.places, allow_classes=allow)
+        rest = _full_class_paths(rest, parser, allow_classes=allow)
         _refuse_unknown_options(rest, parser)
         self.config = parser.parse_args(["--config", json.dumps(merged), *rest])
 
@@ -140,6 +142,9 @@ class TrainingCLI(LightningCLI):
                     return key
         return argument
 
+    def _set_seed(self) -> None:
+        seed_everything(self.config.seed_everything, workers=True, verbose=False)
+
     # -- building -----------------------------------------------------------------------------------------------
 
     def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:
@@ -147,11 +152,9 @@ class TrainingCLI(LightningCLI):
         if self.config.checkpoint_every_n_steps < 1:
             raise ArgumentError("checkpoint_every_n_steps", "1 or more", self.config.checkpoint_every_n_steps)
         self.run = Run(self.config.run_dir or self._default_folder())
-        self.datamodule.limit_batches(
-            passes=settings["max_epochs"],
-            steps=None if settings["max_steps"] in (-1, None) else settings["max_steps"],
-            accumulate=settings["accumulate_grad_batches"],
-        )
+        steps = None if settings["max_steps"] in (-1, None) else settings["max_steps"]
+        passes = 1 if settings["max_epochs"] is None and steps is None else settings["max_epochs"]
+        self.datamodule.limit_batches(passes=passes, steps=steps, accumulate=settings["accumulate_grad_batches"])
         settings["max_epochs"] = 1
         settings.setdefault("default_root_dir", None)
         settings["default_root_dir"] = settings["default_root_dir"] or str(self.run.folder)
@@ -163,8 +166,10 @@ class TrainingCLI(LightningCLI):
             self.default_loggers = False
         self.log = MetricsLog(self.run.metrics_file, settings["log_every_n_steps"])
         ours = [self.log, ResumeCheckpoint(self.run.checkpoint_folder, self.config.checkpoint_every_n_steps)]
-        if settings["enable_progress_bar"] is not False:
-            ours.append(progress_callback())
+        bar = progress_callback() if settings["enable_progress_bar"] is not False else None
+        if bar:
+            ours.append(bar)
+        settings["enable_progress_bar"] = isinstance(bar, ProgressBar)
         settings["callbacks"] = [*(settings["callbacks"] or []), *ours]
         settings["plugins"] = [*(settings["plugins"] or []), AtomicCheckpointIO()]
         return pl.Trainer(**settings)
@@ -180,7 +185,7 @@ class TrainingCLI(LightningCLI):
 
     def resolved(self) -> Config:
         """The whole configuration as plain values, every default spelt out; links left out, as they follow."""
-        dumped = self.parser.dump(self.config, skip_none=False, format="yaml")
+        dumped = self.parser.dump(self.config, skip_unset=False, format="yaml")
         loaded: Config = yaml.safe_load(dumped)
         for key in ("config", "allow_classes", "run_dir"):
             loaded.pop(key, None)
@@ -198,6 +203,13 @@ def check(config: Config, *, origin: str = "configuration") -> Config:
         ConfigError: naming the key, what was expected and the nearest valid names.
     """
     return TrainingCLI("fit", [], config=config, origin=origin).resolved()
+
+
+def _vocabulary(vocab_size: int | None, tokenizer: str | None) -> int:
+    """The number of token ids the model has to know: of the tokenizer to train, or of the one given."""
+    if tokenizer is None or vocab_size is not None:
+        return vocab_size or 0
+    return len(load_tokenizer(tokenizer))
 
 
 @contextlib.contextmanager
@@ -232,7 +244,7 @@ def _split_config_options(arguments: Sequence[str]) -> tuple[list[str], list[str
     return files, rest
 
 
-def _full_class_paths(arguments: list[str], parser: ArgumentParser, places: Places, *, allow_classes: bool) -> list[str]:
+def _full_class_paths(arguments: list[str], parser: ArgumentParser, *, allow_classes: bool) -> list[str]:
     """Write ``--model.feed_forward SwiGLU`` out as its full class path, with the same checks as in a file."""
     bases = {a.dest: base for a in parser._actions if (base := part_base(getattr(a, "_typehint", None)))}
     words = list(arguments)
@@ -244,9 +256,8 @@ def _full_class_paths(arguments: list[str], parser: ArgumentParser, places: Plac
         value = value if equals else (words[i + 1] if i + 1 < len(words) else "")
         if not value or value[0] in "{[-" or value == "null":
             continue
-        if not allow_classes:
-            refuse_foreign(value, key, places)
-        full = public_path(find_class(value, bases[key], key, Places({key: "command line"})))
+        place = Places({key: "command line"})
+        full = public_path(find_class(value, bases[key], key, place, allow_classes=allow_classes))
         if equals:
             words[i] = f"{name}={full}"
         else:
@@ -258,7 +269,13 @@ def _refuse_unknown_options(arguments: Sequence[str], parser: ArgumentParser) ->
     """Name the nearest options for a misspelt one; options below a part are jsonargparse's to judge."""
     options = {o for a in parser._actions for o in a.option_strings}
     parts = tuple(f"--{a.dest}." for a in parser._actions if part_base(getattr(a, "_typehint", None)))
-    containers = ("--trainer.logger", "--trainer.callbacks", "--trainer.strategy", "--trainer.plugins", "--trainer.profiler")
+    containers = (
+        "--trainer.logger",
+        "--trainer.callbacks",
+        "--trainer.strategy",
+        "--trainer.plugins",
+        "--trainer.profiler",
+    )
     for word in arguments:
         name = word.partition("=")[0]
         if not name.startswith("--") or name in options or name.startswith((*parts, *containers)):

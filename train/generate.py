@@ -66,7 +66,9 @@ def generate(
 
     folder = Path(run)
     if not (folder / "model.safetensors").is_file():
-        raise ConfigError(f"expected the folder of a finished run, with a model.safetensors in it, got {folder}", key="run")
+        raise ConfigError(
+            f"expected the folder of a finished run, with a model.safetensors in it, got {folder}", key="run"
+        )
     tokenizer = AutoTokenizer.from_pretrained(folder)
     model = AutoModelForCausalLM.from_pretrained(folder)
     model.eval()

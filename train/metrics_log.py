@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import lightning.pytorch as pl
 import torch
 
 from .config import write_atomically
+from .data import TextDataModule
 from .module import LanguageModule
 
 Row = dict[str, Any]
@@ -48,6 +50,7 @@ class MetricsLog(pl.Callback):
         self._row_tokens = 0
         self.seconds = 0.0
         self._mark: float | None = None
+        self.validated: tuple[int, Row] | None = None
 
     # -- state ---------------------------------------------------------------------------------------------------
 
@@ -72,6 +75,8 @@ class MetricsLog(pl.Callback):
         if trainer.is_global_zero:
             kept = [row for row in read_rows(self.path) if row["step"] <= trainer.global_step]
             write_atomically(self.path, "".join(json.dumps(row) + "\n" for row in kept))
+        data = trainer.datamodule
+        self._batches_per_epoch = data.batches_per_epoch() if isinstance(data, TextDataModule) else sys.maxsize
         self._mark = time.perf_counter()
 
     def on_train_batch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *args: Any) -> None:
@@ -105,6 +110,7 @@ class MetricsLog(pl.Callback):
         row = {
             "split": "train",
             "step": trainer.global_step,
+            "epoch": batch_idx // self._batches_per_epoch,  # passes over the text completed before this
             "tokens": self.tokens,
             "seconds": round(self.seconds, 4),
             "loss": float(self._loss) / self._batches,
@@ -135,7 +141,10 @@ class MetricsLog(pl.Callback):
         self.write_validation(trainer, pl_module.perplexity.compute())
 
     def write_validation(self, trainer: pl.Trainer, figures: dict[str, float | int]) -> None:
-        """Append a validation row at the present step."""
+        """Append a validation row at the present step, unless one stands there already."""
+        self.validated = (trainer.global_step, figures)
+        if any(r["split"] == "validation" and r["step"] == trainer.global_step for r in read_rows(self.path)):
+            return
         row: Row = {"split": "validation", "step": trainer.global_step, "tokens_seen": self.tokens}
         row.update((k, figures[k]) for k in ("cross_entropy", "token_perplexity", "word_perplexity", "bits_per_byte"))
         self._write(trainer, row)

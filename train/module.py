@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from ..errors import require
 from ..layers import Attention, CrossEntropy, Head, Loss, Position, SoftmaxAttention, SwiGLU
 from ..models import Counts, Decoder, count
+from .data import TextDataModule
 from .guard import DivergenceGuard, check_gradients
 from .optimization import adamw, warmup_cosine
 from .perplexity import TextPerplexity
@@ -73,7 +74,9 @@ class LanguageModule(pl.LightningModule):
     ) -> None:
         super().__init__()
         require(learning_rate > 0, "learning_rate", "a positive number", learning_rate)
-        require(0 <= min_learning_rate_ratio <= 1, "min_learning_rate_ratio", "between 0 and 1", min_learning_rate_ratio)
+        require(
+            0 <= min_learning_rate_ratio <= 1, "min_learning_rate_ratio", "between 0 and 1", min_learning_rate_ratio
+        )
         require(warmup_steps >= 0, "warmup_steps", "0 or more", warmup_steps)
         require(weight_decay >= 0, "weight_decay", "0 or more", weight_decay)
         require(all(0 <= beta < 1 for beta in betas), "betas", "two numbers in [0, 1)", betas)
@@ -94,6 +97,7 @@ class LanguageModule(pl.LightningModule):
         if head is not None:
             self.parts["head"] = head
         self.loss = loss()
+        # On the meta device: wrong sizes are told now, and parameters and FLOPs counted, before any memory or data.
         self.counts: Counts = count(vocab_size, **self.parts)
         self.decoder: Decoder | None = None
         self.guard = DivergenceGuard(vocab_size)
@@ -120,10 +124,17 @@ class LanguageModule(pl.LightningModule):
         optimizer = adamw(
             self.network, learning_rate=self.learning_rate, betas=self.betas, weight_decay=self.weight_decay
         )
-        total = int(self.trainer.estimated_stepping_batches)
+        total = self.total_steps()
         schedule = warmup_cosine(total, self.warmup_steps, self.min_learning_rate_ratio)
         scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, schedule)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    def total_steps(self) -> int:
+        """Optimizer steps of the whole run."""
+        data = self.trainer.datamodule
+        if not isinstance(data, TextDataModule):
+            return int(self.trainer.estimated_stepping_batches)
+        return -(-data.run_batches() // self.trainer.accumulate_grad_batches)
 
     @property
     def network(self) -> Decoder:

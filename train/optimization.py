@@ -50,6 +50,4 @@ def adamw(
     model: nn.Module, *, learning_rate: float, betas: tuple[float, float], weight_decay: float
 ) -> torch.optim.AdamW:
     """AdamW over :func:`decay_groups`, in the fused form: one pass over memory on the CPU and on a GPU."""
-    return torch.optim.AdamW(
-        decay_groups(model, weight_decay), lr=learning_rate, betas=betas, eps=1e-8, fused=True
-    )
+    return torch.optim.AdamW(decay_groups(model, weight_decay), lr=learning_rate, betas=betas, eps=1e-8, fused=True)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 import time
+import warnings
 from typing import Any
 
 import lightning.pytorch as pl
+import transformers
 from lightning.pytorch.callbacks import RichProgressBar
 
 from .metrics_log import MetricsLog
@@ -47,12 +50,12 @@ class ProgressLines(pl.Callback):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         now = time.monotonic()
-        total = int(trainer.estimated_stepping_batches)
+        assert isinstance(pl_module, LanguageModule)
+        total = pl_module.total_steps()
         done = trainer.global_step
         if not trainer.is_global_zero or (now - self._last < self.every_seconds and done != total):
             return
         self._last = now
-        assert isinstance(pl_module, LanguageModule)
         log = _log_of(trainer)
         rate = f", {log.rates[-1]:,.0f} tokens/s" if log and log.rates else ""
         steps = done - self._start_step
@@ -63,3 +66,18 @@ class ProgressLines(pl.Callback):
 def progress_callback() -> pl.Callback:
     """The bar on a terminal, lines elsewhere."""
     return TokenProgressBar(leave=True) if sys.stdout.isatty() else ProgressLines()
+
+
+def quiet_lightning() -> None:
+    """Keep Lightning's advice about things that are so on purpose out of the way of our own messages."""
+    transformers.utils.logging.disable_progress_bar()
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    for message in (
+        ".*does not have many workers.*",
+        ".*mid-epoch|.*ended before the epoch ended.*",  # our sampler starts where the run stopped
+        ".*Checkpoint directory.*exists and is not empty.*",
+        ".*`isinstance\\(treespec, LeafSpec\\)`.*",
+        ".*Experiment logs directory.*",
+    ):
+        warnings.filterwarnings("ignore", message=message)

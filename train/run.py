@@ -74,9 +74,7 @@ class Run:
         if self.config_file.exists():
             self._refuse_other(config)
         elif self.folder.exists() and any(p.name not in ("log.txt",) for p in self.folder.iterdir()):
-            raise ConfigError(
-                f"{self.folder} is not empty and holds no run; give another --run_dir", key="run_dir"
-            )
+            raise ConfigError(f"{self.folder} is not empty and holds no run; give another --run_dir", key="run_dir")
         self.folder.mkdir(parents=True, exist_ok=True)
         write_yaml(self.config_file, config)
         write_atomically(self.folder / "environment.json", json.dumps(environment(), indent=2) + "\n")

@@ -12,6 +12,7 @@ import re
 import types
 import typing
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from jsonargparse import ArgumentParser
@@ -31,7 +32,7 @@ def check_config(config: Config, parser: ArgumentParser, places: Places, *, allo
     types_of = {a.dest: a._typehint for a in parser._actions if hasattr(a, "_typehint")}
     keys = {a.dest for a in parser._actions} - {"help", "config", "print_config", "print_shtab"}
     keys -= {key for key in keys if key.endswith(".help")}
-    return _check_mapping(config, "", keys, types_of, places)
+    return _Checker(types_of, keys, places, allow_classes).mapping(config, "")
 
 
 def check_trust(value: Any, places: Places, key: str = "", *, allow_classes: bool = False) -> None:
@@ -59,67 +60,72 @@ def refuse_foreign(path: str, key: str, places: Places) -> None:
     )
 
 
-def _check_mapping(
-    config: Mapping[str, Any], prefix: str, keys: set[str], types_of: Mapping[str, Any], places: Places
-) -> Config:
-    checked: Config = {}
-    siblings = {k[len(prefix) :].split(".")[0] for k in keys if k.startswith(prefix)}
-    for name, value in config.items():
-        key = f"{prefix}{name}"
-        if name not in siblings:
-            raise _unknown(key, name, siblings, places)
-        if key in types_of:
-            checked[name] = _check_value(value, types_of[key], key, places)
-        elif any(k.startswith(key + ".") for k in keys):
-            if not isinstance(value, Mapping):
-                raise ConfigError(
-                    f"expected a mapping of keys, got {value!r}", key=key, place=places.find(key)
-                )
-            checked[name] = _check_mapping(value, key + ".", keys, types_of, places)
-        else:
-            checked[name] = value
-    return checked
+@dataclass
+class _Checker:
+    types_of: Mapping[str, Any]
+    keys: set[str]
+    places: Places
+    allow_classes: bool
+
+    def mapping(self, config: Mapping[str, Any], prefix: str) -> Config:
+        """Check the keys below ``prefix`` and, where a key takes a part, the part."""
+        checked: Config = {}
+        siblings = {k[len(prefix) :].split(".")[0] for k in self.keys if k.startswith(prefix)}
+        for name, value in config.items():
+            key = f"{prefix}{name}"
+            if name not in siblings:
+                raise _unknown(key, name, siblings, self.places)
+            if key in self.types_of:
+                checked[name] = self.value(value, self.types_of[key], key)
+            elif any(k.startswith(key + ".") for k in self.keys):
+                if not isinstance(value, Mapping):
+                    message = f"expected a mapping of keys, got {value!r}"
+                    raise ConfigError(message, key=key, place=self.places.find(key))
+                checked[name] = self.mapping(value, key + ".")
+            else:
+                checked[name] = value
+        return checked
+
+    def value(self, value: Any, annotation: Any, key: str) -> Any:
+        """Check a part's class and the names of its arguments; plain values are left to jsonargparse."""
+        base = part_base(annotation)
+        if base is None or value is None or not isinstance(value, str | Mapping):
+            return value
+        if isinstance(value, Mapping) and "class_path" not in value:
+            if set(value) <= {"init_args"}:
+                return value  # arguments for the default class
+            raise _unknown(f"{key}.{next(iter(value))}", next(iter(value)), _INIT_KEYS, self.places)
+        given = value if isinstance(value, str) else value["class_path"]
+        cls = find_class(given, base, key, self.places, allow_classes=self.allow_classes)
+        checked: Config = {"class_path": public_path(cls)}
+        if isinstance(value, str):
+            return checked
+        for name in value:
+            if name not in _INIT_KEYS:
+                raise _unknown(f"{key}.{name}", name, _INIT_KEYS, self.places)
+        arguments = value.get("init_args") or {}
+        if not isinstance(arguments, Mapping):
+            message = f"expected a mapping of arguments, got {arguments!r}"
+            raise ConfigError(message, key=f"{key}.init_args", place=self.places.find(key))
+        inner = self.arguments(arguments, init_parameters(cls, skip=provided(annotation)), f"{key}.init_args")
+        return {**checked, "init_args": inner} if inner else checked
+
+    def arguments(self, given: Mapping[str, Any], parameters: Mapping[str, inspect.Parameter], key: str) -> Config:
+        """Check the names of a part's arguments, and the parts among them."""
+        checked: Config = {}
+        for name, argument in given.items():
+            if name in parameters:
+                checked[name] = self.value(argument, parameters[name].annotation, f"{key}.{name}")
+            elif any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
+                checked[name] = argument
+            else:
+                raise _unknown(f"{key}.{name}", name, parameters, self.places)
+        return checked
 
 
 def _unknown(key: str, name: Any, known: Iterable[str], places: Places) -> ConfigError:
     names = ", ".join(nearest(str(name), known))
     return ConfigError(f"unknown key; nearest valid keys: {names}", key=key, place=places.find(key))
-
-
-def _check_value(value: Any, annotation: Any, key: str, places: Places) -> Any:
-    """Check a part's class and the names of its arguments; plain values are left to jsonargparse."""
-    base = part_base(annotation)
-    if base is None or value is None or not isinstance(value, str | Mapping):
-        return value
-    if isinstance(value, Mapping) and "class_path" not in value:
-        if set(value) == {"init_args"} or not value:
-            return value  # arguments for the default class
-        raise _unknown(f"{key}.{next(iter(value))}", next(iter(value)), _INIT_KEYS, places)
-    given = value if isinstance(value, str) else value["class_path"]
-    cls = find_class(given, base, key, places)
-    path = public_path(cls)
-    if isinstance(value, str):
-        return {"class_path": path}
-    for name in value:
-        if name not in _INIT_KEYS:
-            raise _unknown(f"{key}.{name}", name, _INIT_KEYS, places)
-    arguments = value.get("init_args") or {}
-    if not isinstance(arguments, Mapping):
-        raise ConfigError(f"expected a mapping of arguments, got {arguments!r}", key=f"{key}.init_args")
-    signature = init_parameters(cls, skip=provided(annotation))
-    checked: Config = {"class_path": path}
-    inner: Config = {}
-    for name, argument in arguments.items():
-        inner_key = f"{key}.init_args.{name}"
-        if name not in signature:
-            if any(p.kind is p.VAR_KEYWORD for p in signature.values()):
-                inner[name] = argument
-                continue
-            raise _unknown(inner_key, name, signature, places)
-        inner[name] = _check_value(argument, signature[name].annotation, inner_key, places)
-    if inner:
-        checked["init_args"] = inner
-    return checked
 
 
 def part_base(annotation: Any) -> type | None:
@@ -154,8 +160,11 @@ def parts_of(base: type) -> dict[str, type]:
     return {n: c for n, c in classes.items() if issubclass(c, base) and c is not base}
 
 
-def find_class(name: Any, base: type, key: str, places: Places) -> type:
-    """The class a ``class_path`` names; raises with the nearest parts that fit the slot."""
+def find_class(name: Any, base: type, key: str, places: Places, *, allow_classes: bool = False) -> type:
+    """The class a ``class_path`` names; raises with the nearest parts that fit the slot.
+
+    A class outside the trusted packages is not even imported unless ``allow_classes``.
+    """
     fitting = parts_of(base)
     place = places.find(f"{key}.class_path")
     if not isinstance(name, str):
@@ -169,6 +178,8 @@ def find_class(name: Any, base: type, key: str, places: Places) -> type:
         else:
             message = f"no part is called {name}; nearest valid names: {choices}"
         raise ConfigError(message, key=key, place=place)
+    if not allow_classes:
+        refuse_foreign(name, key, places)
     module_name, _, class_name = name.rpartition(".")
     try:
         cls = getattr(importlib.import_module(module_name), class_name)
@@ -200,7 +211,10 @@ def readable(error: str, places: Places) -> ConfigError:
         return ConfigError(f"unknown option {match[1]}", place="command line")
     keys = re.findall(r'(?:Parser key|Problem with given class_path|Key) "?([\w.]+)"?', text)
     key = ".".join(dict.fromkeys(keys)) if keys else None
-    expected = [e.rstrip(".") for e in re.findall(r"(?:Expected (?:a |an |to be )?|expects )([^\n]+?)(?:\. Got value|\n|$)", text)]
+    expected = [
+        e.rstrip(".")
+        for e in re.findall(r"(?:Expected (?:a |an |to be )?|expects )([^\n]+?)(?:\. Got value|\n|$)", text)
+    ]
     got = re.findall(r"(?:Got value|Given value): ([^\n]+)", text)
     if expected:
         kinds = [re.sub(r"<class '(?:[\w.]*\.)?(\w+)'>", r"\1", e).replace("NoneType", "null") for e in expected]

@@ -19,7 +19,9 @@ def main(arguments: list[str]) -> int:
     parser = ArgumentParser(prog="lmzoo tokenizer", description="Train a byte-level BPE, or see how one splits a text.")
     commands = parser.add_subcommands()
     train = ArgumentParser(description="Train on the training split of a source and save as a Hugging Face tokenizer.")
-    train.add_argument("source", type=str, help="python-docs, wikitext-2, wikitext-103, a file, a folder, hub:owner/name")
+    train.add_argument(
+        "source", type=str, help="python-docs, wikitext-2, wikitext-103, a file, a folder, hub:owner/name"
+    )
     train.add_argument("output", type=str, help="folder to write; must not exist yet")
     train.add_argument("--vocab_size", type=int, default=8192, help="number of token ids, the separator included")
     train.add_argument("--numbers", type=str, default="bpe", help="how numbers are split")
@@ -59,5 +61,7 @@ def _inspect(folder: str, text: str) -> int:
         end = max(end, stop)
     console = Console(highlight=False, soft_wrap=True)
     console.print(shown)
-    console.print(f"{len(encoded['input_ids'])} tokens, {len(text.encode())} bytes: {' '.join(map(str, encoded['input_ids']))}")
+    console.print(
+        f"{len(encoded['input_ids'])} tokens, {len(text.encode())} bytes: {' '.join(map(str, encoded['input_ids']))}"
+    )
     return 0

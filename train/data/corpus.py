@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 
+from .errors import MissingSplitError
 from .words import WordRule
 
 SPLITS: tuple[str, ...] = ("train", "validation", "test")
@@ -28,8 +29,16 @@ class Corpus(ABC):
         """The documents of a split, in a fixed order, read anew at each call; none is empty.
 
         Raises:
-            CorpusError: the split is missing or unreadable.
+            MissingSplitError: there is no text for the split.
+            CorpusError: the text is unreadable.
         """
+
+    def has(self, split: str) -> bool:
+        """Whether there is text for a split; found out by reading its first document."""
+        try:
+            return next(self.documents(split), None) is not None
+        except MissingSplitError:
+            return False
 
     @abstractmethod
     def stamp(self, split: str) -> dict[str, object] | None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from .articles import is_marked, marked_articles
 from .corpus import Corpus
-from .errors import CorpusError
+from .errors import CorpusError, MissingSplitError
 from .pieces import cut_by_position, pieces
 from .reading import PACKED, file_stamp, read_lines, read_text
 from .splitting import split_of
@@ -47,10 +47,11 @@ class TextFiles(Corpus):
         self.name = f"files:{first.name}"
 
     def documents(self, split: str) -> Iterator[str]:
+        """The documents of a split, in the order of the files' paths."""
         explicit = self._explicit()
         if explicit is not None:
             if split not in explicit:
-                raise CorpusError(f"no {split} text: the source names {', '.join(explicit)} only")
+                raise MissingSplitError(f"no {split} text: the source names {', '.join(explicit)} only")
             yield from _file_documents(explicit[split])
             return
         assert isinstance(self.source, Path)
@@ -67,6 +68,7 @@ class TextFiles(Corpus):
                 yield from (text for text in marked_articles(read_lines(file)) if split_of(text) == split)
 
     def stamp(self, split: str) -> dict[str, object]:
+        """Paths, sizes and times of the files that are read."""
         explicit = self._explicit()
         if explicit is not None:
             return {"file": file_stamp(explicit[split]) if split in explicit else None}

@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import Any
 
 from .corpus import Corpus
-from .errors import CorpusError
+from .errors import CorpusError, MissingSplitError
 from .splitting import split_of
 from .words import WordRule
 
@@ -38,15 +38,17 @@ class HubText(Corpus):
         self.name = f"hub:{path}" + (f":{config}" if config else "")
 
     def documents(self, split: str) -> Iterator[str]:
+        """The rows of a split that hold text."""
         found = next((name for name in _ALIASES[split] if name in self._splits), None)
         if set(self._splits) == {"train"}:
             yield from (text for text in _texts(self._splits["train"], self.name) if text and split_of(text) == split)
         elif found is not None:
             yield from (text for text in _texts(self._splits[found], self.name) if text)
         else:
-            raise CorpusError(f"{self.name} has no split {split}; it has {', '.join(map(str, self._splits))}")
+            raise MissingSplitError(f"{self.name} has no split {split}; it has {', '.join(map(str, self._splits))}")
 
-    def stamp(self, split: str) -> dict[str, object] | None:  # noqa: ARG002 - the hub's library keeps no public stamp
+    def stamp(self, split: str) -> dict[str, object] | None:
+        """None: the hub's library has no public stamp of a data set."""
         return None
 
     @cached_property

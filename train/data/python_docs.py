@@ -45,13 +45,16 @@ class PythonDocs(Corpus):
         self.library = Path(library if library is not None else sysconfig.get_path("stdlib"))
 
     def documents(self, split: str) -> Iterator[str]:
+        """The documents of a split, in the order of their names."""
         yield from (text for key, text in self._deduplicated.items() if split_of(key) == split)
 
     def stamp(self, split: str) -> dict[str, object]:
-        files = [(name, file.stat().st_size, file.stat().st_mtime_ns) for name, file in self._files()]
+        """Every source file's size and time, and the Python that reads them."""
+        files = [(name, file.stat().st_size, file.stat().st_mtime_ns) for name, file in self._files]
         # Which files parse depends on the interpreter that parses them.
         return {"library": str(self.library), "python": platform.python_version(), "files": files, "split": split}
 
+    @cached_property
     def _files(self) -> list[tuple[str, Path]]:
         found = []
         for file in self.library.rglob("*.py"):
@@ -63,7 +66,7 @@ class PythonDocs(Corpus):
     def _raw_documents(self) -> dict[str, list[str]]:
         """Document name -> its passages, in the order of names."""
         documents: dict[str, list[str]] = {}
-        for name, file in self._files():
+        for name, file in self._files:
             tree = _parse(file)
             if tree is None:
                 continue
@@ -99,7 +102,7 @@ class PythonDocs(Corpus):
 
 def _remove_contained(kept: dict[str, list[str]]) -> None:
     """Leave out of validation and test, in place, the paragraphs that stand inside longer ones of another split."""
-    collapsed = {split: "" for split in ("train", "validation", "test")}
+    collapsed = dict.fromkeys(("train", "validation", "test"), "")
     for split in collapsed:
         collapsed[split] = "\n".join(_collapse("\n".join(kept[key])) for key in kept if split_of(key) == split)
     for key, paragraphs in kept.items():

@@ -24,13 +24,14 @@ def read_lines(path: Path) -> Iterator[str]:
     Raises:
         CorpusError: the file cannot be read, is damaged, or is not UTF-8.
     """
-    number = 0
+    done = 0
     try:
         with _open(path) as file:
-            for number, line in enumerate(file, start=1):
+            for line in file:
                 yield line.decode("utf-8")
+                done += 1
     except UnicodeDecodeError as error:
-        raise CorpusError(f"{path}: line {number + 1} is not UTF-8 ({error.reason}); convert the file first") from error
+        raise CorpusError(f"{path}: line {done + 1} is not UTF-8 ({error.reason}); convert the file first") from error
     except (OSError, EOFError, lzma.LZMAError) as error:
         raise CorpusError(f"{path}: cannot be read ({error})") from error
 

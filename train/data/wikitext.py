@@ -9,7 +9,7 @@ from pathlib import Path
 from .articles import wikitext_articles
 from .corpus import Corpus
 from .detokenize import detokenize_wikitext
-from .errors import CorpusError
+from .errors import CorpusError, MissingSplitError
 from .hub import hub_rows
 from .reading import PACKED, file_stamp, read_lines
 from .words import WordRule
@@ -43,11 +43,13 @@ class WikiText(Corpus):
         self.detokenize = detokenize
 
     def documents(self, split: str) -> Iterator[str]:
+        """The articles of a split, in the order of its file."""
         file = self.local_file(split)
         articles = wikitext_articles(read_lines(file) if file is not None else self._hub_lines(split))
         return map(detokenize_wikitext, articles) if self.detokenize else articles
 
     def stamp(self, split: str) -> dict[str, object] | None:
+        """The local file's size and time; None for the hub's copy."""
         file = self.local_file(split)
         return None if file is None else {"file": file_stamp(file), "detokenize": self.detokenize}
 
@@ -73,7 +75,7 @@ class WikiText(Corpus):
                 # The hub's copy empties blank lines; the official file has a space in them.
                 yield (row if row.endswith("\n") else row + "\n") if row else " \n"
         except CorpusError as error:
-            raise CorpusError(f"{self.variant}, split {split}: {self._looked_for(split)}; {error}") from error
+            raise MissingSplitError(f"{self.variant}, split {split}: {self._looked_for(split)}; {error}") from error
 
     def _looked_for(self, split: str) -> str:
         root = os.environ.get("LMZOO_DATA")

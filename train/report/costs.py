@@ -71,7 +71,11 @@ def cost_table(comparison: Comparison) -> Table | None:
                     Cell(amount(float(own["train_tokens"].mean()))),
                     Cell(plain(speed.mean, 0), plus_minus(speed, 0)),
                     Cell(f"{speed.mean / reference:.2f}×" if reference and not math.isnan(reference) else NONE),
-                    Cell(f"{plain(float(own['peak_memory_mb'].max()), 0)} MB" if own["peak_memory_mb"].notna().any() else NONE),
+                    Cell(
+                        f"{plain(float(own['peak_memory_mb'].max()), 0)} MB"
+                        if own["peak_memory_mb"].notna().any()
+                        else NONE
+                    ),
                     Cell(duration(float(own["seconds"].mean()))),
                     Cell(amount(_same(own["flops_per_token"]))),
                 ],
@@ -109,7 +113,9 @@ def _joined(value: object) -> str:
 
 
 def _notes(frame: pd.DataFrame, runs: list[Run]) -> list[str]:
-    kinds = sorted({str(run.results["peak_memory_is"]) for run in runs if run.results and "peak_memory_is" in run.results})
+    kinds = sorted(
+        {str(run.results["peak_memory_is"]) for run in runs if run.results and "peak_memory_is" in run.results}
+    )
     notes = [
         "Training tokens/s is each run's median over its logged rows, without validation and checkpoint writing; "
         "then mean ± standard deviation over seeds. Peak memory is the largest over seeds"

@@ -107,7 +107,7 @@ def load_runs(output: Path) -> list[Run]:
     for folder in output.glob("*/seed-*"):
         number = folder.name.removeprefix("seed-")
         if folder.is_dir() and number.isdecimal():
-            found.append(_load_run(folder, int(number)))
+            found.append(load_run(folder))
     return sorted(found, key=lambda run: (run.variant, run.seed))
 
 
@@ -157,19 +157,25 @@ def read_metrics(file: Path) -> tuple[list[Row], int]:
     return sorted(rows.values(), key=lambda row: int(row["step"])), unreadable
 
 
+def absent(value: Any) -> bool:
+    """Whether a field holds nothing: None, or the NaN that pandas puts in its place."""
+    return value is None or (isinstance(value, float) and math.isnan(value))
+
+
 def number(value: Any) -> float:
     """A figure as a float; NaN where there is none."""
     return math.nan if value is None else float(value)
 
 
-def _load_run(folder: Path, seed: int) -> Run:
+def load_run(folder: Path) -> Run:
+    """Read one run folder, ``<variant>/seed-<seed>``."""
     metrics, unreadable = read_metrics(folder / "metrics.jsonl")
     config = folder / "config.yaml"
     results = _read_json(folder / "results.json")
     finished = results is not None and bool(results.get("finished"))
     return Run(
         variant=folder.parent.name,
-        seed=seed,
+        seed=int(folder.name.removeprefix("seed-")),
         folder=folder,
         config=load_yaml(config) if config.is_file() else {},
         environment=_read_json(folder / "environment.json") or {},

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from .load import Run
+from .load import Run, absent
 
 Row = dict[str, Any]
 
@@ -54,6 +54,12 @@ class Group:
         return list(dict.fromkeys(str(value) for value in self.records[TOKENIZER]))
 
     @property
+    def label(self) -> str:
+        """The split's name, with the group's number where there are several."""
+        name = self.split.capitalize()
+        return name if self.of == 1 else f"{name}, table {self.place} of {self.of}"
+
+    @property
     def one_tokenizer(self) -> bool:
         """Whether token perplexities of this group can be compared."""
         return len(self.tokenizers) == 1
@@ -74,7 +80,9 @@ def records_frame(runs: Sequence[Run]) -> pd.DataFrame:
     """Every record of every finished run, one row each."""
     rows = [flatten_record(run, record) for run in runs if run.results for record in run.results.get("records", [])]
     columns = ["variant", "seed", "split", *LIKE, TOKENIZER, *METRICS]
-    frame = pd.DataFrame(rows, dtype=object).reindex(columns=list(dict.fromkeys([*columns, *(k for r in rows for k in r)])))
+    frame = pd.DataFrame(rows, dtype=object).reindex(
+        columns=list(dict.fromkeys([*columns, *(k for r in rows for k in r)]))
+    )
     frame[list(METRICS)] = frame[list(METRICS)].astype("float64")
     return frame
 
@@ -85,15 +93,13 @@ def like_groups(frame: pd.DataFrame) -> list[Group]:
     splits = [str(split) for split in dict.fromkeys(frame["split"])]
     for split in sorted(splits, key=lambda s: (SPLITS.index(s) if s in SPLITS else len(SPLITS), s)):
         records = frame[frame["split"] == split]
-        keys = [tuple(_plain(value) for value in row) for row in records[list(LIKE)].itertuples(index=False)]
+        keys = [
+            tuple(None if absent(value) else value for value in row)
+            for row in records[list(LIKE)].itertuples(index=False)
+        ]
         distinct = list(dict.fromkeys(keys))
         why = tuple(field for i, field in enumerate(LIKE) if len({key[i] for key in distinct}) > 1)
         for place, key in enumerate(distinct):
             same = records[[other == key for other in keys]]
             groups.append(Group(split, place + 1, len(distinct), same, why))
     return groups
-
-
-def _plain(value: Any) -> Any:
-    """NaN, which equals nothing, read as the absent value it stands for."""
-    return None if isinstance(value, float) and value != value else value

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import pandas as pd
 
 from .formats import NONE, perplexity_digits, plain, plus_minus, short_hash, signed
-from .load import Comparison
+from .load import Comparison, absent
 from .passport import TOKENIZER, WORDS, Group
 from .statistics import Spread, paired_differences, summarise
 
@@ -56,7 +57,9 @@ def quality_tables(comparison: Comparison, groups: Sequence[Group]) -> list[Tabl
     tables: list[Table] = []
     for group in groups:
         if group.one_tokenizer:
-            tables.append(_quality(comparison, group, group.records, list(TITLES), _title(group), _sentence(group)))
+            tables.append(
+                _quality(comparison, group.records, list(TITLES), title=group.label, sentence=_sentence(group))
+            )
             continue
         sentence = (
             f"{_sentence(group)} The rows use {len(group.tokenizers)} tokenizers. Word perplexity and bits per byte "
@@ -65,13 +68,20 @@ def quality_tables(comparison: Comparison, groups: Sequence[Group]) -> list[Tabl
             "different stretch of text under each tokenizer."
         ).strip()
         tables.append(
-            _quality(comparison, group, group.records, ["word_perplexity", "bits_per_byte"], _title(group), sentence)
+            _quality(
+                comparison, group.records, ["word_perplexity", "bits_per_byte"], title=group.label, sentence=sentence
+            )
         )
         for tokenizer in group.tokenizers:
-            title = f"{_title(group)}, tokens of tokenizer {short_hash(tokenizer)}"
-            sentence = "Token perplexity, only of runs with this tokenizer."
-            records = group.of_tokenizer(tokenizer)
-            tables.append(_quality(comparison, group, records, ["token_perplexity"], title, sentence))
+            tables.append(
+                _quality(
+                    comparison,
+                    group.of_tokenizer(tokenizer),
+                    ["token_perplexity"],
+                    title=f"{group.label}, tokens of tokenizer {short_hash(tokenizer)}",
+                    sentence="Token perplexity, only of runs with this tokenizer.",
+                )
+            )
     return tables
 
 
@@ -88,11 +98,6 @@ def describe(group: Group) -> str:
     return ", ".join(parts)
 
 
-def _title(group: Group) -> str:
-    name = group.split.capitalize()
-    return name if group.of == 1 else f"{name}, table {group.place} of {group.of}"
-
-
 def _sentence(group: Group) -> str:
     text = f"{describe(group).capitalize()}."
     if not group.why:
@@ -103,30 +108,28 @@ def _sentence(group: Group) -> str:
 
 def _value(group: Group, key: str) -> str:
     value = group.records.iloc[0][key]
-    return "not recorded" if value is None or value != value else short_hash(value)
+    return "not recorded" if absent(value) else short_hash(value)
 
 
-def _quality(
-    comparison: Comparison, group: Group, records: pd.DataFrame, metrics: list[str], title: str, sentence: str
-) -> Table:
+def _quality(comparison: Comparison, records: pd.DataFrame, metrics: list[str], *, title: str, sentence: str) -> Table:
     names = [name for name in comparison.variants if (records["variant"] == name).any()]
     has_baseline = comparison.baseline in names
     columns = ["Runs"]
-    by_variant: dict[str, list[Cell]] = {
-        name: [Cell(f"{(records['variant'] == name).sum()}")] for name in names
-    }
+    by_variant: dict[str, list[Cell]] = {name: [Cell(f"{(records['variant'] == name).sum()}")] for name in names}
     single = False
     for metric in metrics:
         summary = summarise(records, metric, names)
-        digits = _digits(metric, summary)
-        lowest = min((s.mean for s in summary.values() if s.mean == s.mean), default=None)
+        digits = figure_digits(metric, summary)
+        lowest = min((s.mean for s in summary.values() if not math.isnan(s.mean)), default=None)
         columns += [TITLES[metric], "Δ"]
         for name in names:
             difference = paired_differences(records, metric, name, comparison.baseline)
             single = single or summary[name].n == 1 or difference.n == 1
             by_variant[name] += [
-                Cell(plain(summary[name].mean, digits), plus_minus(summary[name], digits), summary[name].mean == lowest),
-                _difference(name == comparison.baseline, difference, digits),
+                Cell(
+                    plain(summary[name].mean, digits), plus_minus(summary[name], digits), summary[name].mean == lowest
+                ),
+                difference_cell(name == comparison.baseline, difference, digits),
             ]
     notes = [
         "Mean ± standard deviation (n − 1) over seeds; the lowest mean of a column is set bold, "
@@ -141,16 +144,18 @@ def _quality(
     return Table(title, columns, rows, sentence, notes)
 
 
-def _difference(is_baseline: bool, difference: Spread, digits: int) -> Cell:
+def difference_cell(is_baseline: bool, difference: Spread, digits: int) -> Cell:
+    """A paired difference with its spread; a dash for the baseline itself and where no seed is shared."""
     if is_baseline or difference.n == 0:
         return Cell(NONE)
     return Cell(signed(difference.mean, digits), plus_minus(difference, digits))
 
 
-def _digits(metric: str, summary: dict[str, Spread]) -> int:
+def figure_digits(metric: str, summary: dict[str, Spread]) -> int:
+    """Digits behind the point, the same for a whole column."""
     if metric == "bits_per_byte":
         return 4
-    return max((perplexity_digits(s.mean) for s in summary.values() if s.mean == s.mean), default=2)
+    return max((perplexity_digits(s.mean) for s in summary.values() if not math.isnan(s.mean)), default=2)
 
 
 def passport_rows(group: Group) -> tuple[list[tuple[str, str]], Table | None]:
@@ -172,13 +177,15 @@ def passport_rows(group: Group) -> tuple[list[tuple[str, str]], Table | None]:
 
 def _field(key: str) -> Callable[[object], str]:
     if key in ("text_sha256", TOKENIZER):
-        return lambda value: str(value)
+        return str
     return _shown
 
 
 def _shown(value: object) -> str:
     if isinstance(value, dict):
         return ", ".join(f"{k} {v}" for k, v in value.items())
-    if isinstance(value, int) and not isinstance(value, bool):
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
         return f"{value:,}"
-    return NONE if value is None or value != value else str(value)
+    return NONE if absent(value) else str(value)

@@ -1,0 +1,82 @@
+"""Parameters and training FLOPs of a decoder, known before it is built."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from ..errors import require
+from ..layers import Attention
+from .decoder import Decoder
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Parameters of a decoder, each counted once, total = embedding + head + other, and its FLOPs.
+
+    Args:
+        total: all parameters.
+        embedding: what turns token ids into the first hidden state: the token table and learned positions added to it.
+        head: what the output head alone holds; 0 for a tied linear head.
+        tied: what the head shares with the embedding (counted there).
+        other: the blocks and the final norm.
+        matmul_weights: weights that multiply each training token.
+        attention_flops: for each layer, forward FLOPs a token of its score and value products, by context length.
+    """
+
+    total: int
+    embedding: int
+    head: int
+    tied: int
+    other: int
+    matmul_weights: int
+    attention_flops: tuple[Callable[[int], float], ...]
+
+    def training_flops_per_token(self, context_length: int) -> float:
+        """Floating-point operations of one training token, forward and backward, in a full context of T tokens.
+
+        6 W + 3 A. W = ``matmul_weights``: those of every ``nn.Linear`` outside the head, and what the head states in
+        ``matmul_weights()``, shared weights included, since they multiply too; an embedding lookup does not. A sums
+        what the attention layers state in ``product_flops(T)``, averaged over causal rows. One multiply-add is two
+        operations; the backward pass is twice the forward. Elementwise work and recomputation are not counted, nor
+        are products of a user's part that are made without ``nn.Linear``.
+        """
+        require(context_length >= 1, "context_length", "an integer of at least 1", context_length)
+        return 6.0 * self.matmul_weights + 3.0 * sum(flops(context_length) for flops in self.attention_flops)
+
+    def as_dict(self) -> dict[str, int]:
+        """The parameter counts, ready for JSON."""
+        return {name: getattr(self, name) for name in ("total", "embedding", "head", "tied", "other")}
+
+
+def count(vocab_size: int, **arguments: Any) -> Counts:
+    """Count the decoder of these arguments on the meta device, without memory; arguments as of :class:`Decoder`."""
+    with torch.device("meta"), torch.random.fork_rng(devices=[]):
+        return count_built(Decoder(vocab_size, **arguments))
+
+
+def count_built(model: Decoder) -> Counts:
+    """Count a decoder that exists."""
+    total = _size(model)
+    embedding = _size(model.embedding) + (0 if model.position is None else _size(model.position))
+    tied = sum(p.numel() for p in model.head.parameters() if p is model.embedding.weight)
+    head = _size(model.head) - tied
+    inside_head = set(model.head.modules())
+    linears = [m for m in model.modules() if isinstance(m, nn.Linear) and m not in inside_head]
+    return Counts(
+        total=total,
+        embedding=embedding,
+        head=head,
+        tied=tied,
+        other=total - embedding - head,
+        matmul_weights=sum(m.weight.numel() for m in linears) + model.head.matmul_weights(),
+        attention_flops=tuple(m.product_flops for m in model.modules() if isinstance(m, Attention)),
+    )
+
+
+def _size(module: nn.Module) -> int:
+    return sum(p.numel() for p in module.parameters())

@@ -1,0 +1,175 @@
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from lmzoo.errors import ArgumentError
+from lmzoo.layers import CrossEntropy, LinearHead, reference
+from lmzoo.layers.functional import linear_nll
+from lmzoo.layers.head_contract import HEAD_CHECKS
+from torch import nn
+
+OPTIONS: list[dict[str, Any]] = [{}, {"tied": True}, {"bias": True}, {"chunk_size": 4, "bias": True}]
+
+
+@pytest.mark.parametrize("name", HEAD_CHECKS)
+@pytest.mark.parametrize("options", OPTIONS)
+def test_contract(name: str, options: dict[str, Any]) -> None:
+    if name == "memory":
+        options = options | {"chunk_size": None}
+    HEAD_CHECKS[name](partial(LinearHead, 16, 211, **options))
+
+
+def problem(n: int = 7, vocab: int = 11, width: int = 5) -> tuple[list[torch.Tensor], torch.Tensor]:
+    tensors = [
+        torch.randn(shape, dtype=torch.float64, requires_grad=True) for shape in ((n, width), (vocab, width), (vocab,))
+    ]
+    return tensors, torch.randint(vocab, (n,))
+
+
+@pytest.mark.parametrize("chunk_size", [None, 1, 3, 7, 100])
+@pytest.mark.parametrize("biased", [False, True])
+def test_gradcheck(chunk_size: int | None, biased: bool) -> None:
+    (hidden, weight, bias), target = problem()
+    inputs = (hidden, weight, bias) if biased else (hidden, weight)
+
+    def rows(h: torch.Tensor, w: torch.Tensor, b: torch.Tensor | None = None) -> torch.Tensor:
+        return linear_nll(h, w, target, bias=b, chunk_size=chunk_size)
+
+    assert torch.autograd.gradcheck(rows, inputs)
+    assert torch.autograd.gradcheck(lambda *z: rows(*z).mean(), inputs)
+
+
+@pytest.mark.parametrize("chunk_size", [None, 3])
+def test_equals_reference(chunk_size: int | None) -> None:
+    (hidden, weight, bias), target = problem(63, 111, 8)
+    given = linear_nll(hidden, weight, target, bias=bias, chunk_size=chunk_size)
+    expected = reference.linear_nll(hidden, weight, target, bias=bias)
+    assert torch.allclose(given, expected, rtol=0, atol=1e-13)
+    row_weight = torch.rand(63, dtype=torch.float64)
+    for factor in (row_weight, torch.full_like(row_weight, 0.25), torch.zeros_like(row_weight)):
+        ours, theirs = (
+            torch.autograd.grad((factor * y).sum(), (hidden, weight, bias), retain_graph=True)
+            for y in (given, expected)
+        )
+        for a, b in zip(ours, theirs):
+            assert torch.allclose(a, b, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("frozen", [0, 1])
+def test_frozen_inputs(frozen: int) -> None:
+    (hidden, weight, _), target = problem()
+    tensors = [hidden, weight]
+    tensors[frozen] = tensors[frozen].detach()
+    (given,) = torch.autograd.grad(linear_nll(*tensors, target).sum(), tensors[1 - frozen])
+    (expected,) = torch.autograd.grad(reference.linear_nll(*tensors, target).sum(), tensors[1 - frozen])
+    assert torch.allclose(given, expected, rtol=0, atol=1e-12)
+
+
+def test_no_rows() -> None:
+    (_, weight, _), _ = problem()
+    nll = linear_nll(torch.zeros(0, 5, dtype=torch.float64), weight, torch.zeros(0, dtype=torch.int64))
+    nll.sum().backward()
+    assert nll.shape == (0,)
+    assert weight.grad is not None
+    assert float(weight.grad.abs().sum()) == 0.0
+
+
+def test_extreme_logits_are_finite() -> None:
+    hidden = torch.tensor([[1e4, 0.0]], requires_grad=True)
+    weight = torch.tensor([[1.0, 0.0], [-1.0, 0.0], [0.0, 1.0]], requires_grad=True)
+    nll = linear_nll(hidden, weight, torch.tensor([1]))
+    assert nll.item() == 2e4
+    nll.backward()
+    assert hidden.grad is not None
+    assert hidden.grad.tolist() == [[2.0, 0.0]]
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision_is_no_worse_than_ordinary(dtype: torch.dtype) -> None:
+    hidden, weight = (
+        torch.randn(64, 32).to(dtype).requires_grad_(),
+        (0.2 * torch.randn(300, 32)).to(dtype).requires_grad_(),
+    )
+    target = torch.randint(300, (64,))
+
+    def outcome(nll: torch.Tensor) -> list[torch.Tensor]:
+        return [nll, *torch.autograd.grad(nll.float().mean(), (hidden, weight))]
+
+    truth = outcome(reference.linear_nll(hidden.double(), weight.double(), target))
+    ours = outcome(linear_nll(hidden, weight, target, chunk_size=16))
+    ordinary = outcome(F.cross_entropy(F.linear(hidden, weight), target, reduction="none"))
+    assert ours[0].dtype == torch.float32
+    # the four chunks' shares of the weight gradient are rounded before they are summed, which adds sqrt(2) at most
+    for a, b, t in zip(ours, ordinary, truth):
+        assert float((a.double() - t).detach().norm()) <= 1.5 * float((b.double() - t).detach().norm())
+
+
+def test_autocast_multiplies_low_and_sums_high() -> None:
+    hidden, weight = torch.randn(9, 16, requires_grad=True), torch.randn(50, 16, requires_grad=True)
+    target = torch.randint(50, (9,))
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        nll = linear_nll(hidden, weight, target)
+        logits = F.linear(hidden, weight)
+    assert logits.dtype == torch.bfloat16
+    assert torch.allclose(nll, F.cross_entropy(logits.float(), target, reduction="none"), atol=1e-5)
+    nll.mean().backward()
+    assert hidden.grad is not None
+    assert hidden.grad.dtype == torch.float32
+
+
+@pytest.mark.parametrize(
+    ("change", "argument"),
+    [
+        ({"target": torch.tensor([0, 1, 11])}, "target"),
+        ({"target": torch.tensor([0, 1, -100])}, "target"),
+        ({"target": torch.tensor([0, 1])}, "target"),
+        ({"target": torch.tensor([0.0, 1.0, 2.0])}, "target"),
+        ({"weight": torch.zeros(11, 4)}, "weight"),
+        ({"weight": torch.zeros(11, 5, dtype=torch.float64)}, "weight"),
+        ({"bias": torch.zeros(10)}, "bias"),
+        ({"chunk_size": 0}, "chunk_size"),
+        ({"hidden": torch.zeros(3, 1, 5)}, "hidden"),
+    ],
+)
+def test_bad_arguments(change: dict[str, Any], argument: str) -> None:
+    arguments: dict[str, Any] = {
+        "hidden": torch.zeros(3, 5),
+        "weight": torch.zeros(11, 5),
+        "target": torch.tensor([0, 1, 2]),
+    }
+    with pytest.raises(ArgumentError) as caught:
+        linear_nll(**(arguments | change))
+    assert caught.value.argument == argument
+
+
+def test_compiles_whole() -> None:
+    (hidden, weight, bias), target = problem(20)
+    compiled = torch.compile(
+        lambda h, w, b: linear_nll(h, w, target, bias=b, chunk_size=3).square().mean(),
+        fullgraph=True,
+        backend="aot_eager",
+    )
+    ours = torch.autograd.grad(compiled(hidden, weight, bias), (hidden, weight, bias))
+    expected = reference.linear_nll(hidden, weight, target, bias=bias).square().mean()
+    for a, b in zip(ours, torch.autograd.grad(expected, (hidden, weight, bias))):
+        assert torch.allclose(a, b, rtol=0, atol=1e-12)
+
+
+def test_tying_shares_the_very_parameter() -> None:
+    embedding = nn.Embedding(11, 5)
+    head = LinearHead(5, 11, tied=True)
+    with pytest.raises(ArgumentError, match="tie"):
+        head(torch.zeros(1, 5))
+    head.tie(embedding.weight)
+    assert head.weight is embedding.weight
+    with pytest.raises(ArgumentError, match="embedding"):
+        LinearHead(5, 12, tied=True).tie(embedding.weight)
+
+
+def test_cross_entropy_is_the_mean() -> None:
+    loss = CrossEntropy()(torch.tensor([1.0, 2.0, 6.0]), torch.tensor([0, 1, 2]))
+    assert loss.item() == 3.0

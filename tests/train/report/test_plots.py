@@ -1,0 +1,101 @@
+import itertools
+import struct
+
+import pandas as pd
+import pytest
+from lmzoo.train.report.canvas import spread_apart
+from lmzoo.train.report.curves import curve_sets, mean_curve, smoothing_window, train_frame, validation_frame
+from lmzoo.train.report.load import load_comparison
+from lmzoo.train.report.passport import like_groups, records_frame
+from lmzoo.train.report.plots import loss_plots, point_plots
+from lmzoo.train.report.theme import LIGHT
+
+
+def test_the_smoothed_curve_is_a_centred_mean(three_by_two):
+    runs = load_comparison(three_by_two).runs
+    assert smoothing_window(runs) == 3
+    frame = train_frame(runs)
+    own = frame[(frame["variant"] == "rotary") & (frame["seed"] == 0)].reset_index(drop=True)
+    assert len(own) == 30
+    assert own["smooth"][4] == pytest.approx(own["raw"][3:6].mean())
+    assert own["smooth"][0] == pytest.approx(own["raw"][0:2].mean())
+
+
+def test_the_mean_curve_stands_only_where_all_seeds_do():
+    rows = [("a", 0, 1.0, 4.0), ("a", 0, 2.0, 3.0), ("a", 1, 1.0, 6.0)]
+    frame = pd.DataFrame(rows, columns=["variant", "seed", "tokens", "smooth"])
+    assert mean_curve(frame, "a").to_dict("list") == {"tokens": [1.0], "smooth": [5.0]}
+
+
+def test_validation_curves_stand_against_training_tokens(three_by_two):
+    frame = validation_frame(load_comparison(three_by_two).runs)
+    assert sorted(frame["tokens"].unique()) == [20_480.0 * i for i in (6, 12, 18, 24, 30)]
+
+
+def test_runs_of_unlike_tokenizers_never_share_axes(make_comparison, make_run):
+    output = make_comparison(["a", "b"], [0, 1])
+    make_run(output, "a", 0)
+    make_run(output, "b", 0, passport={"tokenizer_sha256": "77" * 32})
+    comparison = load_comparison(output)
+    assert [[run.variant for run in one.runs] for one in curve_sets(comparison.runs)] == [["a"], ["b"]]
+    assert [plot.file for plot in loss_plots(comparison)] == [
+        "loss-training-1.png",
+        "loss-validation-1.png",
+        "loss-training-2.png",
+        "loss-validation-2.png",
+    ]
+
+
+def test_an_unfinished_run_is_drawn_beside_the_finished_ones_of_the_same_data(make_comparison, make_run):
+    output = make_comparison(["a", "b"], [0])
+    make_run(output, "a", 0)
+    make_run(output, "b", 0, state="unfinished", rows=4)
+    sets = curve_sets(load_comparison(output).runs)
+    assert [[run.variant for run in one.runs] for one in sets] == [["a", "b"]]
+
+
+def test_plots_are_sharp_pngs_in_two_themes_with_figures_in_their_alt_text(three_by_two):
+    comparison = load_comparison(three_by_two)
+    plots = [*loss_plots(comparison), *point_plots(comparison, like_groups(records_frame(comparison.finished)))]
+    assert [plot.file for plot in plots] == [
+        "loss-training.png",
+        "loss-validation.png",
+        "points-validation.png",
+        "points-test.png",
+    ]
+    for plot in plots:
+        assert plot.light != plot.dark
+        for png in (plot.light, plot.dark):
+            assert png.startswith(b"\x89PNG")
+            assert struct.unpack(">I", png[16:20])[0] == 1120
+    assert "centred mean over 3 logged rows" in plots[0].caption
+    assert plots[3].alt == "Token perplexity on test: rotary 165.7, alibi 153.0, none 196.4."
+
+
+def test_infinite_and_missing_figures_do_not_break_the_plots(make_comparison, make_run):
+    output = make_comparison(["a", "b"], [0])
+    make_run(output, "a", 0, changes={"token_perplexity": float("inf")})
+    make_run(output, "b", 0, changes={"token_perplexity": None})
+    comparison = load_comparison(output)
+    plots = point_plots(comparison, like_groups(records_frame(comparison.finished)))
+    assert plots[0].alt == "Token perplexity on validation: a ∞, b –."
+
+
+@pytest.mark.parametrize("places", [[1.0, 1.0, 1.0], [0.0, 0.1, 5.0], [9.9, 10.0], [0.0, 2.0, 2.1, 2.2, 9.0]])
+def test_labels_are_moved_apart_and_keep_their_order(places):
+    spread = spread_apart(places, 0.5, 0.0, 10.0)
+    gaps = [b - a for a, b in itertools.pairwise(spread)]
+    assert min(gaps) >= 0.5 - 1e-9
+    assert spread[0] >= 0
+    assert spread[-1] <= 10
+
+
+def test_labels_that_do_not_touch_stay_where_they_are():
+    assert spread_apart([1.0, 3.0], 0.5, 0.0, 10.0) == [1.0, 3.0]
+
+
+def test_every_variant_has_a_stroke_and_colour_of_its_own():
+    names = [f"v{i}" for i in range(20)]
+    styles = LIGHT.styles(names, "v3")
+    assert styles["v3"] == (LIGHT.ink, "-")
+    assert len(set(map(str, styles.values()))) == 20

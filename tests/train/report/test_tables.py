@@ -1,0 +1,140 @@
+import math
+
+import pytest
+from lmzoo.train.report.costs import COLUMNS, cost_table
+from lmzoo.train.report.glance import glance_table, headline
+from lmzoo.train.report.load import load_comparison
+from lmzoo.train.report.passport import like_groups, records_frame
+from lmzoo.train.report.tables import passport_rows, quality_tables
+
+
+def tables_of(output):
+    comparison = load_comparison(output)
+    groups = like_groups(records_frame(comparison.finished))
+    return comparison, groups, quality_tables(comparison, groups)
+
+
+def cells(table, variant):
+    row = next(row for row in table.rows if row.variant == variant)
+    return dict(zip(table.columns, map(str, row.cells), strict=False))
+
+
+def test_one_table_a_split_with_mean_spread_and_paired_difference(three_by_two):
+    _, _, tables = tables_of(three_by_two)
+    assert [table.title for table in tables] == ["Validation", "Test"]
+    validation = tables[0]
+    assert [row.variant for row in validation.rows] == ["rotary", "alibi", "none"]
+    assert [row.baseline for row in validation.rows] == [True, False, False]
+    rotary = [math.exp(5.0), math.exp(5.02)]
+    alibi = [math.exp(4.9), math.exp(4.96)]
+    mean, sd = sum(alibi) / 2, abs(alibi[1] - alibi[0]) / math.sqrt(2)
+    differences = [a - r for a, r in zip(alibi, rotary, strict=True)]
+    assert validation.rows[1].cells[0].text == "2"
+    assert str(validation.rows[1].cells[1]) == f"{mean:.1f} ± {sd:.1f}"
+    spread_of_differences = abs(differences[1] - differences[0]) / math.sqrt(2)
+    assert str(validation.rows[1].cells[2]) == f"−{abs(sum(differences) / 2):.1f} ± {spread_of_differences:.1f}"
+    assert [row.cells[1].best for row in validation.rows] == [False, True, False]
+    assert str(validation.rows[0].cells[2]) == "–"
+
+
+def test_one_seed_is_said_to_have_no_spread(make_comparison, make_run):
+    output = make_comparison(["a", "b"], [0])
+    make_run(output, "a", 0, loss=5.0)
+    make_run(output, "b", 0, loss=5.1)
+    comparison, groups, tables = tables_of(output)
+    assert str(tables[0].rows[1].cells[1]).endswith("n=1")
+    assert "n=1: one seed: no spread." in tables[0].notes
+    assert "±" not in str(tables[0].rows[1].cells[1])
+    assert headline(comparison, groups).endswith("One seed: no spread.")
+
+
+@pytest.mark.parametrize(
+    ("unlike", "named"),
+    [
+        ({"passport": {"text_sha256": "99" * 32}}, "the text"),
+        ({"passport": {"detokenize": True}}, "detokenize"),
+        ({"changes": {"protocol": "sliding", "stride": 64}}, "the protocol"),
+        ({"changes": {"length": 256}}, "the window's length"),
+        ({"changes": {"words": 11_999}}, "the number of words"),
+    ],
+)
+def test_unlike_passports_never_share_a_column(make_comparison, make_run, unlike, named):
+    output = make_comparison(["a", "b"], [0, 1])
+    for seed in (0, 1):
+        make_run(output, "a", seed)
+        make_run(output, "b", seed, **unlike)
+    comparison, groups, tables = tables_of(output)
+    assert [table.title for table in tables] == [
+        "Validation, table 1 of 2",
+        "Validation, table 2 of 2",
+        "Test, table 1 of 2",
+        "Test, table 2 of 2",
+    ]
+    assert [[row.variant for row in table.rows] for table in tables] == [["a"], ["b"]] * 2
+    assert "stand in 2 tables because these differ" in tables[0].sentence
+    assert named in tables[0].sentence
+    assert "No Δ: the baseline a has no figure in this table." in tables[1].notes
+    glance = glance_table(comparison, groups)
+    assert not any("perplexity" in column for column in glance.columns)
+    assert any("do not fit into one column" in note for note in glance.notes)
+    assert "not scored alike" in headline(comparison, groups)
+
+
+def test_token_perplexity_is_only_compared_with_equal_tokenizers(make_comparison, make_run):
+    output = make_comparison(["a", "b"], [0])
+    make_run(output, "a", 0)
+    make_run(output, "b", 0, passport={"tokenizer_sha256": "77" * 32})
+    comparison, groups, tables = tables_of(output)
+    common, of_a, of_b = tables[:3]
+    assert common.columns == ["Runs", "Word perplexity", "Δ", "Bits per byte", "Δ"]
+    assert [row.variant for row in common.rows] == ["a", "b"]
+    assert "The rows use 2 tokenizers" in common.sentence
+    assert [of_a.columns, of_b.columns] == [["Runs", "Token perplexity", "Δ"]] * 2
+    assert [[row.variant for row in table.rows] for table in (of_a, of_b)] == [["a"], ["b"]]
+    assert "Bits per byte, test" in glance_table(comparison, groups).columns
+    assert "Token perplexity, test" not in glance_table(comparison, groups).columns
+
+
+def test_costs(three_by_two):
+    table = cost_table(load_comparison(three_by_two))
+    assert table.columns == COLUMNS
+    row = cells(table, "alibi")
+    assert row["Parameters"] == "1.31 M"
+    assert row["embedding"] == "524 k"
+    assert row["Training tokens/s"] == "6,450 ± 71"
+    assert row["Peak memory"] == "813 MB"
+    assert row["Training time"] == "1 min 36 s"
+    assert row["to baseline"] == "1.00×"
+    assert table.sentence == "Measured with processor x86_64, cores 2, threads 2, torch 2.13.0."
+
+
+def test_unlike_machines_and_budgets_are_said(make_comparison, make_run):
+    output = make_comparison(["a", "b"], [0])
+    make_run(output, "a", 0)
+    folder = make_run(output, "b", 0, results={"train_tokens": 5})
+    (folder / "environment.json").write_text('{"processor": "arm64", "cores": 2, "torch_threads": 2, "gpus": []}')
+    table = cost_table(load_comparison(output))
+    assert "Speeds do not compare" in table.sentence
+    assert "processor" in table.sentence
+    assert any("budgets differ" in note for note in table.notes)
+
+
+def test_a_variant_without_a_finished_run_keeps_its_row(make_comparison, make_run):
+    output = make_comparison(["a", "b"], [0, 1])
+    make_run(output, "a", 0)
+    make_run(output, "b", 0, state="failed")
+    comparison, groups, _ = tables_of(output)
+    glance = glance_table(comparison, groups)
+    assert [row.variant for row in glance.rows] == ["a", "b"]
+    assert cells(glance, "a")["Runs"] == "1 of 2"
+    assert cells(glance, "b")["Runs"] == "0 of 2"
+    assert cells(glance, "b")["Token perplexity, test"] == "–"
+
+
+def test_passports_show_what_is_shared_and_what_differs(three_by_two):
+    _, groups, _ = tables_of(three_by_two)
+    shared, differing = passport_rows(groups[0])
+    assert dict(shared)["corpus"] == "python-docs"
+    assert dict(shared)["text_sha256"] == "ab" * 32
+    assert dict(shared)["parameters"] == "1,312,512"
+    assert differing is None

@@ -1,0 +1,133 @@
+import io
+import json
+import re
+
+from lmzoo.train.report.terminal import terminal_table
+from lmzoo.train.report.write import write_report
+from rich.console import Console
+
+
+def test_the_report_is_written_from_the_folders_alone(three_by_two):
+    _, page = write_report(three_by_two)
+    assert sorted(p.name for p in page.parent.iterdir()) == [
+        "loss-training.png",
+        "loss-validation.png",
+        "points-test.png",
+        "points-validation.png",
+        "records.jsonl",
+        "report.html",
+        "report.md",
+    ]
+
+
+def test_the_page_needs_nothing_else(three_by_two):
+    _, page = write_report(three_by_two)
+    html = page.read_text()
+    assert "http" not in re.sub(r"data:image/png;base64,[A-Za-z0-9+/=]+", "", html)
+    assert len(re.findall(r'<img src="data:image/png;base64,', html)) == 4
+    assert html.count("prefers-color-scheme: dark") >= 5
+    assert '<meta name="viewport"' in html
+    assert "<script" not in html
+    assert "<link" not in html
+
+
+def test_both_forms_say_the_same(three_by_two):
+    document, page = write_report(three_by_two)
+    html, markdown = page.read_text(), page.with_name("report.md").read_text()
+    for table in [document.glance, *document.quality, document.cost]:
+        for row in table.rows:
+            for cell in row.cells:
+                assert cell.text in html
+                assert cell.text in markdown
+    assert document.headline in markdown
+    assert "alibi has the lowest test token perplexity: 153.0 ± 6.5" in document.headline
+    assert "no test of significance was made" in document.headline
+    for variant in ("rotary", "alibi", "none"):
+        assert f"--variants {variant} --output" in html
+        assert f"--variants {variant} --output" in markdown
+
+
+def test_markdown_tables_are_whole(three_by_two):
+    _, page = write_report(three_by_two)
+    lines = page.with_name("report.md").read_text().splitlines()
+    for before, line, after in zip(lines, lines[1:], lines[2:], strict=False):
+        if line.startswith("| ---"):
+            assert before.count("|") == line.count("|") == after.count("|")
+
+
+def test_records_are_strict_json_with_passport_and_cost(three_by_two):
+    _, page = write_report(three_by_two)
+    rows = [json.loads(line, parse_constant=None) for line in page.with_name("records.jsonl").read_text().splitlines()]
+    assert len(rows) == 12
+    assert rows[0]["variant"] == "rotary"
+    assert rows[0]["passport"]["tokenizer_sha256"] == "ef" * 32
+    assert rows[0]["run"]["tokens_per_second"] == 6400.0
+    assert {row["split"] for row in rows} == {"validation", "test"}
+
+
+def test_an_infinite_figure_stays_visible_in_the_records(make_comparison, make_run):
+    output = make_comparison(["a"], [0])
+    make_run(output, "a", 0, changes={"word_perplexity": float("inf")})
+    _, page = write_report(output)
+    text = page.with_name("records.jsonl").read_text()
+    assert "Infinity" not in text
+    assert json.loads(text.splitlines()[0])["word_perplexity"] == "inf"
+    assert "∞" in page.read_text()
+
+
+def test_writing_again_gives_the_same_bytes_and_removes_old_pictures(three_by_two):
+    _, page = write_report(three_by_two)
+    first = {p.name: p.read_bytes() for p in page.parent.iterdir()}
+    (page.parent / "points-old.png").write_bytes(b"old")
+    write_report(three_by_two)
+    assert {p.name: p.read_bytes() for p in page.parent.iterdir()} == first
+
+
+def test_failed_unfinished_missing_and_stray_runs_are_named(make_comparison, make_run):
+    output = make_comparison(["a", "b"], [0, 1])
+    make_run(output, "a", 0)
+    make_run(output, "a", 1, state="failed")
+    folder = make_run(output, "b", 0, state="unfinished")
+    with (folder / "metrics.jsonl").open("a") as stream:
+        stream.write('{"split": "tr')
+    make_run(output, "stray", 0)
+    document, page = write_report(output)
+    assert dict(document.troubles[:1]) == {
+        "a, seed 1": "failed: step 17: the loss is nan (first seen in blocks.1.attention)"
+    }
+    text = page.read_text()
+    for said in (
+        "not finished (last row at step 300)",
+        "1 line of metrics.jsonl cut off",
+        "not run yet: seed 1",
+        "stray/seed-0",
+    ):
+        assert said in text
+
+
+def test_with_no_finished_run_the_report_says_so(make_comparison, make_run):
+    output = make_comparison(["a"], [0])
+    make_run(output, "a", 0, state="unfinished")
+    document, page = write_report(output)
+    assert document.headline == "No run is finished yet."
+    assert document.glance is None
+    assert terminal_table(document) is None
+    assert "No run is finished yet." in page.read_text()
+
+
+def test_names_are_escaped(make_comparison, make_run):
+    output = make_comparison({"a": {"model": {"note": "<script>x|y</script>"}}}, [0], name="<b>name</b>")
+    make_run(output, "a", 0)
+    _, page = write_report(output)
+    assert "<script>" not in page.read_text()
+    assert "<b>name</b>" not in page.read_text()
+    assert "&lt;script>x\\|y&lt;/script>" in page.with_name("report.md").read_text()
+
+
+def test_the_terminal_shows_the_same_table(three_by_two):
+    document, _ = write_report(three_by_two)
+    console = Console(width=200, file=io.StringIO(), color_system=None)
+    console.print(terminal_table(document))
+    text = console.file.getvalue()
+    assert "153.0 ± 6.5" in text
+    assert "rotary (baseline)" in text

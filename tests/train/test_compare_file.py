@@ -1,0 +1,128 @@
+"""Reading comparison files, and what is refused."""
+
+import pytest
+import yaml
+from lmzoo.train.compare import compare, main
+from lmzoo.train.comparison import output_of, read_comparison
+from lmzoo.train.config import ConfigError, load_yaml
+
+
+@pytest.fixture
+def comparison(tiny) -> dict:
+    return {
+        "name": "positions",
+        "base": tiny,
+        "variants": {"rotary": None, "alibi": {"model": {"position": "ALiBi"}}},
+        "baseline": "rotary",
+        "seeds": [0, 1],
+    }
+
+
+def test_a_run_is_base_then_overrides_then_variant_then_command_line(comparison, write):
+    comparison["overrides"] = {"model": {"d_model": 32, "dropout": 0.1}}
+    comparison["variants"]["alibi"]["model"]["d_model"] = 48
+    read = read_comparison(write(comparison), settings={"model": {"dropout": 0.2}})
+    rotary, alibi = read.plan("rotary", 7), read.plan("alibi", 7)
+    assert (rotary.config["model"]["d_model"], alibi.config["model"]["d_model"]) == (32, 48)
+    assert rotary.config["model"]["dropout"] == alibi.config["model"]["dropout"] == 0.2
+    assert alibi.config["model"]["position"]["class_path"].endswith("ALiBi")
+    assert rotary.config["seed_everything"] == alibi.config["seed_everything"] == 7
+    assert rotary.folder == read.output / "rotary" / "seed-7"
+    assert rotary.steps == 12
+
+
+def test_the_base_is_found_beside_the_file(comparison, tiny, write, tmp_path):
+    write(tiny, "base.yaml")
+    comparison["base"] = "base.yaml"
+    assert read_comparison(write(comparison)).plan("alibi", 0).config["model"]["d_model"] == 16
+
+
+def test_what_is_written_down_stands_alone_and_means_the_same(comparison, write, tiny):
+    write(tiny, "base.yaml")
+    comparison |= {"base": "base.yaml", "overrides": {"model": {"dropout": 0.1}}}
+    read = read_comparison(write(comparison), settings={"model": {"n_heads": 1}})
+    again = read_comparison(write(read.as_yaml(), "elsewhere.yaml"))
+    for variant in read.variants:
+        assert again.plan(variant, 1).config == read.plan(variant, 1).config
+
+
+def test_a_checked_configuration_stays_as_it_is_when_checked_again(comparison, write):
+    config = read_comparison(write(comparison)).plan("alibi", 1).config
+    comparison |= {"base": config, "variants": {"same": None}, "baseline": "same"}
+    assert read_comparison(write(comparison)).plan("same", 1).config == config
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"variant": {}}, "variant: unknown key; nearest valid keys: variants"),
+        ({"lengths": [128]}, "lengths: a comparison scores its runs at data.eval_context_length only"),
+        ({"match": "flops"}, "match: expected none, the only matching there is, got 'flops'"),
+        ({"baseline": "rotory"}, "baseline: no variant is called 'rotory'; nearest: rotary"),
+        ({"baseline": None}, "baseline: expected one of the variants: rotary, alibi"),
+        ({"variants": {}}, "variants: expected at least one variant"),
+        ({"variants": {"../up": None}}, "variants.../up: a variant's name becomes a folder"),
+        ({"variants": {"report": None}}, "and not 'report'"),
+        ({"variants": {False: None}}, "put it in quotes"),
+        ({"variants": {"rotary": 3}}, "variants.rotary: expected a mapping of keys to values, got 3"),
+        ({"seeds": [0, 0]}, "seeds: expected a list of different whole numbers, 0 or more"),
+        ({"seeds": []}, "seeds: expected a list"),
+        ({"seeds": [True]}, "seeds: expected a list"),
+        ({"seeds": 3}, "seeds: expected a list"),
+        ({"base": "nowhere.yaml"}, "no such file"),
+    ],
+)
+def test_what_cannot_be_used_is_refused_with_its_place(comparison, write, change, message):
+    with pytest.raises(ConfigError) as caught:
+        read_comparison(write(comparison | change))
+    assert message in str(caught.value)
+    if "no such file" not in message:
+        assert "config.yaml:" in str(caught.value)
+
+
+def test_every_variant_is_checked_before_a_run_starts(comparison, write, tmp_path):
+    comparison["variants"]["broken"] = {"model": {"positon": "ALiBi"}}
+    with pytest.raises(ConfigError, match=r"variant broken.*positon.*unknown key.*position"):
+        compare(write(comparison), output=tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_with_other_runs_is_refused(comparison, write, tmp_path):
+    read = read_comparison(write(comparison), output=tmp_path / "out")
+    run = read.plan("alibi", 5)
+    run.folder.mkdir(parents=True)
+    (run.folder / "config.yaml").write_text(yaml.safe_dump(run.config))
+    read.refuse_other_runs()
+    (run.folder / "config.yaml").write_text(yaml.safe_dump(run.config | {"checkpoint_every_n_steps": 7}))
+    read.refuse_other_runs()
+    run.config["model"]["d_model"] = 32
+    (run.folder / "config.yaml").write_text(yaml.safe_dump(run.config))
+    with pytest.raises(ConfigError, match=r"alibi/seed-5 holds a run .*differs in model\.d_model.*another --output"):
+        compare(write(comparison), output=tmp_path / "out")
+    assert load_yaml(run.folder / "config.yaml")["model"]["d_model"] == 32
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--variants", "alibbi"], "--variants: no variant is called 'alibbi'; nearest: alibi"),
+        (["--set", "model.d_model"], "--set: expected KEY=VALUE"),
+        (["--set", "model.d_mdel=3"], "unknown key; nearest valid keys: d_model"),
+        (["--seeds", "-1"], "seeds: expected a list"),
+    ],
+)
+def test_a_wrong_command_line_is_refused(comparison, write, tmp_path, words, message):
+    with pytest.raises(ConfigError) as caught:
+        main([str(write(comparison)), "--output", str(tmp_path / "out"), *words])
+    assert message in str(caught.value)
+
+
+def test_where_the_runs_go(comparison, write, tmp_path):
+    file = write(comparison)
+    assert str(read_comparison(file).output) == "runs/positions"
+    assert str(output_of(file)) == "runs/positions"
+    assert output_of(tmp_path) == tmp_path
+    assert str(output_of(file, "elsewhere")) == "elsewhere"
+    assert str(read_comparison(write(comparison | {"output": "there"})).output) == "there"
+    del comparison["name"]
+    assert str(read_comparison(write(comparison, "mine.yaml")).output) == "runs/mine"

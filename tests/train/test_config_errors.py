@@ -1,0 +1,136 @@
+"""Every mistake in a configuration is one readable message with exit code 2, before any data is read."""
+
+import copy
+
+import pytest
+import yaml
+from lmzoo.train.cli import main
+from lmzoo.train.config import ConfigError
+from lmzoo.train.data import TextDataModule
+from lmzoo.train.fit import check
+
+
+@pytest.fixture(autouse=True)
+def no_data_is_read(monkeypatch):
+    def refuse(self, *args, **kwargs):
+        raise AssertionError("data was read before the configuration was checked")
+
+    monkeypatch.setattr(TextDataModule, "prepare_data", refuse)
+    monkeypatch.setattr(TextDataModule, "setup", refuse)
+
+
+def change(config, key, value):
+    changed = copy.deepcopy(config)
+    place = changed
+    *path, last = key.split(".")
+    for name in path:
+        place = place.setdefault(name, {})
+    place[last] = value
+    return changed
+
+
+# key to change, value, and what the message has to contain
+MISTAKES = [
+    ("model.d_modle", 16, ["model.d_modle", "unknown key", "d_model"]),
+    ("modle", {"d_model": 16}, ["modle", "unknown key", "model"]),
+    ("trainer.max_step", 3, ["trainer.max_step", "unknown key", "max_steps"]),
+    ("data.contextlength", 3, ["data.contextlength", "context_length"]),
+    ("model.position", "Rotarry", ["model.position", "Rotarry", "Rotary"]),
+    ("model.position", "SwiGLU", ["model.position", "does not fit", "Rotary"]),
+    ("model.attention", {"class_path": "SoftmxAttention"}, ["model.attention", "SoftmaxAttention"]),
+    (
+        "model.position",
+        {"class_path": "Rotary", "init_args": {"bas": 1.0}},
+        ["model.position.init_args.bas", "unknown key", "base"],
+    ),
+    ("model.position", {"class_pth": "Rotary"}, ["model.position.class_pth", "class_path"]),
+    ("model.d_model", "wide", ["model.d_model", "int", "wide"]),
+    ("model.betas", [0.9], ["model.betas"]),
+    (
+        "model.attention",
+        {"class_path": "SoftmaxAttention", "init_args": {"n_kv_heads": "two"}},
+        ["n_kv_heads", "int", "two"],
+    ),
+    ("model.n_heads", 3, ["n_heads", "16"]),
+    ("model.d_model", 0, ["d_model", "at least 1"]),
+    ("model.dropout", 1.5, ["model.dropout", "1.5"]),
+    ("model.learning_rate", -1.0, ["model.learning_rate", "positive"]),
+    ("data.context_length", 0, ["data.context_length"]),
+    ("data.batch_size", -4, ["data.batch_size"]),
+    ("data.source", "wikitext-3", ["data.source", "wikitext-2"]),
+    ("data.source", "no/such/file.txt", ["data.source", "no/such/file.txt"]),
+    ("data.numbers", "bpee", ["data.numbers", "bpe"]),
+    ("trainer.precision", "bf17", ["precision", "bf16"]),
+    ("checkpoint_every_n_steps", 0, ["checkpoint_every_n_steps"]),
+    ("model.feed_forward", "os.system", ["model.feed_forward", "allow_classes"]),
+    ("trainer.callbacks", [{"class_path": "evil.Callback"}], ["trainer.callbacks", "evil.Callback", "allow_classes"]),
+]
+
+
+@pytest.mark.parametrize(("key", "value", "words"), MISTAKES, ids=[f"{k}={v}"[:60] for k, v, _ in MISTAKES])
+def test_mistake_in_a_file(tiny, write, capsys, key, value, words):
+    path = write(change(tiny, key, value), "mine.yaml")
+    assert main(["fit", "--config", str(path)]) == 2
+    message = capsys.readouterr().err
+    assert "Traceback" not in message
+    assert "mine.yaml" in message
+    for word in words:
+        assert word in message, message
+
+
+def test_the_line_is_named(tiny, write, capsys):
+    path = write(change(tiny, "model.d_modle", 16), "mine.yaml")
+    line = next(i for i, text in enumerate(path.read_text().splitlines(), 1) if "d_modle" in text)
+    main(["fit", "--config", str(path)])
+    assert f"mine.yaml:{line}: model.d_modle" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["--model.d_modle", "16"], ["--model.d_modle", "--model.d_model"]),
+        (["--model.position", "Rotarry"], ["Rotarry", "Rotary", "command line"]),
+        (["--model.position=os.system"], ["os.system", "allow_classes"]),
+        (["--model.d_model", "wide"], ["model.d_model", "int", "wide"]),
+        (["--trainer.max_stepz=3"], ["--trainer.max_stepz", "--trainer.max_steps"]),
+        (["--config"], ["--config", "YAML"]),
+    ],
+)
+def test_mistake_on_the_command_line(tiny, write, capsys, words, expected):
+    assert main(["fit", "--config", str(write(tiny)), *words]) == 2
+    message = capsys.readouterr().err
+    for word in expected:
+        assert word in message, message
+
+
+def test_missing_file_and_misspelt_command(tmp_path, capsys):
+    assert main(["fit", "--config", str(tmp_path / "none.yaml")]) == 2
+    assert "none.yaml" in capsys.readouterr().err
+    assert main(["fitt"]) == 2
+    assert "fit" in capsys.readouterr().err
+    assert main(["test"]) == 2
+    assert "--run_dir" in capsys.readouterr().err
+
+
+def test_foreign_classes_load_only_when_allowed(tiny, write, tmp_path, monkeypatch, capsys):
+    (tmp_path / "my_parts.py").write_text(
+        "import lmzoo.layers\nprint('my_parts was imported')\nclass MyFeedForward(lmzoo.layers.SwiGLU):\n    pass\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    path = write(change(tiny, "model.feed_forward", "my_parts.MyFeedForward"))
+    with pytest.raises(ConfigError, match="allow_classes"):
+        check(yaml.safe_load(path.read_text()))
+    assert "imported" not in capsys.readouterr().out
+    from lmzoo.train.fit import TrainingCLI
+
+    cli = TrainingCLI("fit", ["--config", str(path), "--allow_classes"])
+    assert type(cli.model.network.blocks[0].feed_forward).__name__ == "MyFeedForward"
+
+
+def test_check_returns_the_resolved_configuration(tiny):
+    resolved = check(tiny, origin="variant x of demo.yaml")
+    assert resolved["model"]["d_model"] == 16
+    assert resolved["model"]["attention"]["class_path"].endswith("SoftmaxAttention")
+    assert check(resolved) == resolved, "resolving twice changes nothing"
+    with pytest.raises(ConfigError, match=r"variant x of demo\.yaml: model\.d_modle"):
+        check(change(tiny, "model.d_modle", 1), origin="variant x of demo.yaml")

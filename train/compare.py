@@ -1,0 +1,168 @@
+"""``lmzoo compare``: trains variants x seeds and writes the report."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import yaml
+from jsonargparse import ArgumentParser
+from rich.console import Console
+
+from ..errors import nearest
+from .compare_progress import progress_for
+from .comparison import Comparison, output_of, read_comparison
+from .config import Config, ConfigError, merge, write_yaml
+from .report.document import Document
+from .report.load import COMPARISON_FILE
+from .report.terminal import terminal_table
+from .report.write import write_report
+from .run_all import Interrupted, ended_by_signals, run_all, sole_user
+
+DESCRIPTION = (
+    "Train the variants of a base configuration with several seeds, then write the report: Markdown, one HTML page, "
+    "PNG plots, JSON Lines. Finished runs are skipped and interrupted ones resumed: run the same command again."
+)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the command; returns 0 when every run asked for is finished, 1 when one failed."""
+    parser = ArgumentParser(prog="lmzoo compare", description=DESCRIPTION, exit_on_error=True)
+    add_compare_arguments(parser)
+    given = parser.parse_args(list(arguments))
+    return compare(
+        given.file,
+        output=given.output,
+        seeds=given.seeds,
+        variants=given.variants,
+        set=given.set,
+        report_only=given.report_only,
+        allow_classes=given.allow_classes,
+    )
+
+
+def add_compare_arguments(parser: ArgumentParser) -> None:
+    """The command's arguments."""
+    parser.add_argument("file", help="Comparison file; with --report_only also the folder of a comparison.")
+    parser.add_argument("--output", type=str | None, default=None, help="Folder of the runs; runs/<name> if not given.")
+    parser.add_argument("--seeds", type=_numbers, default=None, metavar="0,1", help="Seeds, instead of the file's.")
+    parser.add_argument("--variants", type=_names, default=None, metavar="a,b", help="Run only these variants now.")
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="Override a key of every run, such as trainer.max_steps=100; may be given several times.",
+    )
+    parser.add_argument(
+        "--report_only",
+        "--report-only",
+        action="store_true",
+        help="Train nothing; write the report from what is there.",
+    )
+    parser.add_argument(
+        "--allow_classes",
+        "--allow-classes",
+        action="store_true",
+        help="Allow class paths outside lmzoo: loading such a configuration runs the code it names.",
+    )
+
+
+def compare(
+    file: str | Path,
+    *,
+    output: str | Path | None = None,
+    seeds: Sequence[int] | None = None,
+    variants: Sequence[str] | None = None,
+    set: Sequence[str] = (),
+    report_only: bool = False,
+    allow_classes: bool = False,
+    console: Console | None = None,
+) -> int:
+    """Train what is missing of a comparison and write its report into ``OUTPUT/report``.
+
+    Every variant's configuration is checked before the first run starts. Runs go one after another, seed by seed,
+    so that an interrupted comparison has whole seeds to compare.
+
+    Args:
+        file: the comparison file; see ``configs/compare``.
+        output: folder of the runs; the file's ``output``, else ``runs/<name>``.
+        seeds: instead of the file's.
+        variants: run only these now; the report shows every run of the comparison that is there.
+        set: ``KEY=VALUE`` overrides of every run, which outrank those of the variants.
+        report_only: train nothing.
+        allow_classes: accept class paths outside lmzoo.
+        console: where to print; the terminal.
+
+    Returns:
+        0 when every run asked for is finished, 1 when one failed, 128 + the signal's number after a signal.
+
+    Raises:
+        ConfigError: for anything in the file that cannot be used, and for a folder that holds other runs.
+    """
+    console = console or Console(highlight=False)
+    if report_only:
+        _finish(output_of(file, output), console)
+        return 0
+    comparison = read_comparison(file, output=output, seeds=seeds, settings=_settings(set), allow_classes=allow_classes)
+    chosen = _chosen(comparison, variants)
+    everything = {(v, s): comparison.plan(v, s) for v in comparison.variants for s in comparison.seeds}
+    runs = [everything[variant, seed] for seed in comparison.seeds for variant in chosen]
+    try:
+        with sole_user(comparison.output), ended_by_signals():
+            comparison.refuse_other_runs()
+            write_yaml(comparison.output / COMPARISON_FILE, comparison.as_yaml())
+            console.print(f"{len(runs)} runs in {comparison.output}", markup=False)
+            failed = run_all(runs, progress_for(runs, console), allow_classes=allow_classes)
+    except Interrupted as interrupted:
+        console.print(f"ended by {interrupted}; run the same command again to go on")
+        return 128 + interrupted.number
+    _finish(comparison.output, console)
+    for run in failed:
+        console.print(f"{run.variant}, seed {run.seed} failed: {run.reason}", style="red", markup=False)
+    return 1 if failed else 0
+
+
+def _finish(output: Path, console: Console) -> None:
+    document, page = write_report(output)
+    _show(document, console)
+    console.print(f"report: {page}", markup=False, soft_wrap=True)
+
+
+def _show(document: Document, console: Console) -> None:
+    table = terminal_table(document)
+    if table is not None:
+        console.print(table)
+    console.print(document.headline, markup=False)
+
+
+def _chosen(comparison: Comparison, variants: Sequence[str] | None) -> list[str]:
+    for name in variants or ():
+        if name not in comparison.variants:
+            close = ", ".join(nearest(name, comparison.variants))
+            raise ConfigError(
+                f"no variant is called {name!r}; nearest: {close}", key="--variants", place="command line"
+            )
+    return [name for name in comparison.variants if variants is None or name in variants]
+
+
+def _settings(words: Sequence[str]) -> Config:
+    settings: Config = {}
+    for word in words:
+        key, equals, value = word.partition("=")
+        if not equals or not all(key.split(".")):
+            raise ConfigError(f"expected KEY=VALUE, got {word!r}", key="--set", place="command line")
+        nested = yaml.safe_load(value)
+        for part in reversed(key.split(".")):
+            nested = {part: nested}
+        settings = merge(settings, nested)
+    return settings
+
+
+def _numbers(text: str | list[int]) -> list[int]:
+    # the parser hands a value that it has read once back to be checked
+    return [int(word) for word in text.strip("[] ").split(",")] if isinstance(text, str) else text
+
+
+def _names(text: str | list[str]) -> list[str]:
+    return [word.strip() for word in text.split(",")] if isinstance(text, str) else text

@@ -1,0 +1,220 @@
+"""A comparison file: variants of a base configuration, seeds, and the runs that follow from them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..errors import nearest
+from .config import (
+    Config,
+    ConfigError,
+    Places,
+    differing_keys,
+    load_run_config,
+    load_yaml,
+    load_yaml_with_places,
+    merge,
+)
+from .fit import TrainingCLI
+from .report.load import run_folder
+from .run import _HARMLESS as HARMLESS
+
+KEYS = ("name", "base", "overrides", "variants", "baseline", "seeds", "match", "output")
+_NOT_YET = {
+    "lengths": "a comparison scores its runs at data.eval_context_length only; several lengths are not available here",
+}
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+# What lies beside the variants' folders.
+_TAKEN = ("report",)
+
+
+@dataclass(frozen=True)
+class PlannedRun:
+    """One run of a comparison: a variant, a seed, its whole checked configuration and its folder."""
+
+    variant: str
+    seed: int
+    config: Config
+    folder: Path
+
+    @property
+    def label(self) -> str:
+        """How messages call it."""
+        return f"{self.variant}, seed {self.seed}"
+
+    @property
+    def steps(self) -> int | None:
+        """Optimizer steps where the configuration fixes them; None where it counts passes over the text."""
+        steps = (self.config.get("trainer") or {}).get("max_steps", -1)
+        return steps if isinstance(steps, int) and steps > 0 else None
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A checked comparison.
+
+    Attributes:
+        base: the base configuration with the file's ``overrides`` merged in.
+        variants: name -> overrides of ``base``.
+        origin: what messages call the file.
+        allow_classes: whether class paths outside lmzoo are accepted.
+    """
+
+    name: str
+    base: Config
+    variants: dict[str, Config]
+    baseline: str
+    seeds: list[int]
+    output: Path
+    origin: str
+    allow_classes: bool = False
+
+    def plan(self, variant: str, seed: int) -> PlannedRun:
+        """The run of one variant and seed. Raises :class:`ConfigError` for a configuration that cannot be used.
+
+        The seed sets ``seed_everything``, from which initialisation, dropout and the order of samples follow: the
+        variants of one seed see the same batches in the same order.
+        """
+        config = merge(merge(self.base, self.variants[variant]), {"seed_everything": seed})
+        words = ["--allow_classes"] if self.allow_classes else []
+        checked = TrainingCLI("fit", words, config=config, origin=f"{self.origin}, variant {variant}").resolved()
+        return PlannedRun(variant, seed, checked, run_folder(self.output, variant, seed))
+
+    def as_yaml(self) -> Config:
+        """The comparison as a file that stands alone: with its base spelt out and every override merged in."""
+        return {
+            "name": self.name,
+            "base": self.base,
+            "variants": self.variants,
+            "baseline": self.baseline,
+            "seeds": self.seeds,
+            "match": "none",
+        }
+
+    def refuse_other_runs(self) -> None:
+        """Raise :class:`ConfigError` if the folder holds a run that this comparison would make differently.
+
+        All runs of the comparison's variants are looked at, also those of seeds not asked for now, since the
+        report shows them beside each other.
+        """
+        for variant in self.variants:
+            for folder in sorted(self.output.glob(f"{variant}/seed-*")):
+                stored = folder / "config.yaml"
+                seed = folder.name.removeprefix("seed-")
+                if not (stored.is_file() and seed.isdecimal()):
+                    continue
+                keys = differing_keys(load_yaml(stored), self.plan(variant, int(seed)).config, ignore=HARMLESS)
+                if keys:
+                    shown = ", ".join(keys[:8]) + (f" and {len(keys) - 8} more" if len(keys) > 8 else "")
+                    raise ConfigError(
+                        f"{folder} holds a run of another configuration (differs in {shown}). Runs of different "
+                        "configurations never share a report: give another --output, or move this folder away"
+                    )
+
+
+def read_comparison(
+    file: str | Path,
+    *,
+    output: str | Path | None = None,
+    seeds: Sequence[int] | None = None,
+    settings: Mapping[str, Any] | None = None,
+    allow_classes: bool = False,
+) -> Comparison:
+    """Read and check a comparison file; the run configurations themselves are checked by :meth:`Comparison.plan`.
+
+    Args:
+        file: YAML with the keys of :data:`KEYS`.
+        output: instead of the file's ``output``.
+        seeds: instead of the file's ``seeds``.
+        settings: overrides that outrank everything else, also those of the variants.
+        allow_classes: accept class paths outside lmzoo.
+
+    Raises:
+        ConfigError: for an unknown key or name, naming the nearest valid ones.
+    """
+    path = Path(file)
+    raw, places = load_yaml_with_places(path)
+    _check_keys(raw, places)
+    base = raw.get("base", {})
+    if isinstance(base, str):
+        base = load_run_config(path.parent / base)[0]
+    base = merge(_mapping(base, "base", places), _mapping(raw.get("overrides") or {}, "overrides", places))
+    named = _mapping(raw.get("variants"), "variants", places)
+    if not named:
+        raise _error("expected at least one variant: a name and its overrides", "variants", places)
+    variants: dict[str, Config] = {}
+    for name, overrides in named.items():
+        _check_name(name, places)
+        variants[name] = merge(_mapping(overrides or {}, f"variants.{name}", places), settings)
+    name = raw.get("name") or path.stem
+    return Comparison(
+        name=str(name),
+        base=merge(base, settings),
+        variants=variants,
+        baseline=_baseline(raw, variants, places),
+        seeds=_seeds(raw.get("seeds", [0]) if seeds is None else list(seeds), places),
+        output=Path(output or raw.get("output") or Path("runs") / str(name)),
+        origin=str(path),
+        allow_classes=allow_classes,
+    )
+
+
+def output_of(file: str | Path, output: str | Path | None = None) -> Path:
+    """The folder of a comparison: ``file`` itself where it is such a folder, else what the comparison file says."""
+    path = Path(file)
+    if output is not None:
+        return Path(output)
+    if path.is_dir():
+        return path
+    raw = load_yaml(path)
+    return Path(raw.get("output") or Path("runs") / str(raw.get("name") or path.stem))
+
+
+def _check_keys(raw: Config, places: Places) -> None:
+    for key in raw:
+        if key in _NOT_YET:
+            raise _error(_NOT_YET[key], key, places)
+        if key not in KEYS:
+            raise _error(f"unknown key; nearest valid keys: {', '.join(nearest(str(key), KEYS))}", str(key), places)
+    if raw.get("match") not in (None, "none"):
+        raise _error(f"expected none, the only matching there is, got {raw['match']!r}", "match", places)
+
+
+def _check_name(name: object, places: Places) -> None:
+    if not isinstance(name, str):
+        raise _error(f"expected a name, got {name!r} (YAML reads it so; put it in quotes)", f"variants.{name}", places)
+    if not _NAME.fullmatch(name) or name in _TAKEN:
+        what = "letters, digits, '.', '_' and '-', beginning with a letter or digit, and not 'report'"
+        raise _error(f"a variant's name becomes a folder: expected {what}", f"variants.{name}", places)
+
+
+def _baseline(raw: Config, variants: Mapping[str, Config], places: Places) -> str:
+    given = raw.get("baseline")
+    if given is None:
+        raise _error(f"expected one of the variants: {', '.join(variants)}", "baseline", places)
+    if given not in variants:
+        raise _error(
+            f"no variant is called {given!r}; nearest: {', '.join(nearest(str(given), variants))}", "baseline", places
+        )
+    return str(given)
+
+
+def _seeds(given: object, places: Places) -> list[int]:
+    good = isinstance(given, list) and given and all(type(seed) is int and seed >= 0 for seed in given)
+    if not isinstance(given, list) or not good or len(set(given)) < len(given):
+        raise _error(f"expected a list of different whole numbers, 0 or more, got {given!r}", "seeds", places)
+    return given
+
+
+def _mapping(value: object, key: str, places: Places) -> Config:
+    if not isinstance(value, Mapping):
+        raise _error(f"expected a mapping of keys to values, got {value!r}", key, places)
+    return dict(value)
+
+
+def _error(message: str, key: str, places: Places) -> ConfigError:
+    return ConfigError(message, key=key, place=places.find(key))

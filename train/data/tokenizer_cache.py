@@ -1,0 +1,73 @@
+"""The tokenizer of a corpus, trained once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch.utilities import rank_zero_info
+from transformers import AutoTokenizer, PreTrainedTokenizerBase, PreTrainedTokenizerFast
+
+from ...errors import ArgumentError
+from ...tokenization import tokenizer_sha256, train_tokenizer
+from .cache import build_once, fingerprint, read_json, write_json
+from .corpus import Corpus
+from .facts import text_facts
+
+TOKENIZER_VERSION = 1
+_META = "meta.json"
+
+
+def corpus_tokenizer(
+    corpus: Corpus, cache: Path, *, vocab_size: int, numbers: str, group: int
+) -> PreTrainedTokenizerBase:
+    """The tokenizer trained on the corpus's training split, which sees no other text; from the cache if it is there.
+
+    Raises:
+        CorpusError: the training split is missing.
+        ArgumentError: see :func:`train_tokenizer`.
+    """
+    facts = text_facts(corpus, "train", cache)
+    identity = {
+        "version": TOKENIZER_VERSION,
+        "text_sha256": facts.text_sha256,
+        "vocab_size": vocab_size,
+        "numbers": numbers,
+        "group": group,
+    }
+    folder = cache / "tokenizers" / fingerprint(identity)
+
+    def write(partial: Path) -> None:
+        rank_zero_info(f"{corpus.name}: training a tokenizer of {vocab_size} entries into {folder}")
+        tokenizer = train_tokenizer(corpus.documents("train"), vocab_size, numbers=numbers, group=group)
+        tokenizer.save_pretrained(partial)
+        write_json(partial / _META, {**identity, "tokenizer_sha256": tokenizer_sha256(tokenizer)})
+
+    if not build_once(folder, is_valid=_is_whole, write=write):
+        rank_zero_info(f"{corpus.name}: tokenizer from the cache, {folder}")
+    return PreTrainedTokenizerFast.from_pretrained(folder)
+
+
+def load_tokenizer(name: str) -> PreTrainedTokenizerBase:
+    """A saved tokenizer, by the path of its folder or its name on the hub.
+
+    Raises:
+        ArgumentError: there is none, or it is not a fast one.
+    """
+    try:
+        tokenizer: Any = AutoTokenizer.from_pretrained(name)
+    except (OSError, ValueError) as error:
+        reason = f"{type(error).__name__}: {error}".splitlines()[0]
+        raise ArgumentError("tokenizer", f"a saved tokenizer or one on the hub ({reason})", name) from error
+    tokenizer_sha256(tokenizer)  # refuses one without a `tokenizers` pipeline before any text is read
+    return tokenizer
+
+
+def _is_whole(folder: Path) -> bool:
+    meta = read_json(folder / _META)
+    if meta is None:
+        return False
+    try:
+        return bool(tokenizer_sha256(PreTrainedTokenizerFast.from_pretrained(folder)) == meta["tokenizer_sha256"])
+    except Exception:  # whatever a damaged file makes the library raise, the folder is not whole
+        return False

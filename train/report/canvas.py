@@ -1,0 +1,114 @@
+"""Axes in the report's style, and labels that do not cover each other."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from .theme import DARK, LIGHT, Theme
+
+# 100 points an inch, drawn at 2x, so that text stays sharp on a phone's screen.
+DPI = 200
+_LABEL_HEIGHT = 13.5  # points between two labels' baselines
+
+Draw = Callable[[Axes, Theme], None]
+
+
+@dataclass(frozen=True)
+class Plot:
+    """A finished picture, once for a light and once for a dark page.
+
+    Attributes:
+        file: name of the PNG in the report's folder (the light one).
+        alt: what is to be seen, for those who do not see it.
+    """
+
+    file: str
+    title: str
+    caption: str
+    alt: str
+    light: bytes
+    dark: bytes
+
+
+def draw_plot(draw: Draw, *, file: str, title: str, caption: str, alt: str, height: float = 3.6) -> Plot:
+    """Run ``draw`` on fresh axes, once for each theme."""
+    return Plot(file, title, caption, alt, _png(draw, LIGHT, height), _png(draw, DARK, height))
+
+
+def _png(draw: Draw, theme: Theme, height: float) -> bytes:
+    settings: Any = {
+        "font.size": 10.5,
+        "text.color": theme.ink,
+        "axes.labelcolor": theme.quiet,
+        "axes.edgecolor": theme.quiet,
+        "axes.facecolor": theme.page,
+        "axes.axisbelow": True,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "axes.linewidth": 0.8,
+        "xtick.color": theme.quiet,
+        "ytick.color": theme.quiet,
+        "xtick.labelsize": 9.5,
+        "ytick.labelsize": 9.5,
+        "grid.color": theme.grid,
+        "grid.linewidth": 0.8,
+    }
+    with mpl.rc_context(settings):
+        figure = Figure(figsize=(5.6, height), dpi=DPI, facecolor=theme.page, layout="constrained")
+        canvas = FigureCanvasAgg(figure)
+        draw(figure.add_subplot(), theme)
+        stream = io.BytesIO()
+        # without matplotlib's version in the file the same runs give the same bytes
+        canvas.print_png(stream, metadata={"Software": None})  # type: ignore[no-untyped-call]
+    return stream.getvalue()
+
+
+def label_ends(axes: Axes, ends: dict[str, tuple[float, float, str]]) -> None:
+    """Write each line's name right of its end (x, y, colour), moved apart where they would overlap.
+
+    The axes' limits must be set before, since the distances are those on the paper.
+    """
+    low, high = axes.get_ylim()
+    points = axes.bbox.height / axes.figure.dpi * 72
+    unit = (high - low) / points
+    order = sorted(ends, key=lambda name: ends[name][1])
+    places = [min(max(ends[name][1], low), high) for name in order]
+    heights = spread_apart(places, _LABEL_HEIGHT * unit, low, high)
+    for name, height in zip(order, heights, strict=True):
+        x, y, colour = ends[name]
+        axes.annotate(
+            name,
+            xy=(x, min(max(y, low), high)),
+            xytext=(8, (height - min(max(y, low), high)) / unit),
+            textcoords="offset points",
+            color=colour,
+            va="center",
+            fontsize=10,
+            annotation_clip=False,
+        )
+
+
+def spread_apart(places: list[float], gap: float, low: float, high: float) -> list[float]:
+    """Move sorted places as little as needed so that neighbours are ``gap`` apart, inside [low, high] if it fits."""
+    blocks: list[list[float]] = []  # mean place and number of labels that stand together
+    for place in places:
+        blocks.append([place, 1])
+        while len(blocks) > 1 and blocks[-1][0] - blocks[-2][0] < gap * (blocks[-1][1] + blocks[-2][1]) / 2:
+            (a, n), (b, m) = blocks[-2], blocks.pop()
+            blocks[-1] = [(a * n + b * m) / (n + m), n + m]
+    spread = [centre + gap * (i - (count - 1) / 2) for centre, count in blocks for i in range(int(count))]
+    if spread and spread[0] < low:
+        shift = low - spread[0]
+        spread = [place + shift for place in spread]
+    if spread and spread[-1] > high:
+        shift = spread[-1] - high
+        spread = [place - shift for place in spread]
+    return spread

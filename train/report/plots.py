@@ -1,0 +1,188 @@
+"""The report's pictures: loss against tokens, and every seed's final figure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+from .canvas import Plot, draw_plot, label_ends
+from .curves import CurveSet, curve_sets, mean_curve, smoothing_window, train_frame, validation_frame
+from .formats import amount, plain
+from .load import Comparison
+from .passport import Group
+from .statistics import summarise
+from .tables import TITLES, describe, figure_digits
+from .theme import Theme
+
+# The first part of training is far above the rest; the frame begins where it has passed.
+_HIDDEN_START = 0.08
+
+
+def loss_plots(comparison: Comparison) -> list[Plot]:
+    """Training and validation curves, a pair of plots for each set of runs that may share axes."""
+    plots: list[Plot] = []
+    for one in curve_sets(comparison.runs):
+        window = smoothing_window(one.runs)
+        rows = "logged rows, each a mean over the steps since the row before"
+        smoothing = (
+            f"a centred mean over {window} {rows}; the rows stand faintly behind" if window > 1 else f"the {rows}"
+        )
+        plots += _curve_plot(
+            comparison,
+            one,
+            train_frame(one.runs),
+            "training",
+            f"Plain cross-entropy, whatever was optimised: {smoothing}.",
+        )
+        plots += _curve_plot(
+            comparison, one, validation_frame(one.runs), "validation", "Cross-entropy on the validation text."
+        )
+    return plots
+
+
+def point_plots(comparison: Comparison, groups: Sequence[Group]) -> list[Plot]:
+    """One plot a group: a dot for every seed, a stroke at the mean."""
+    return [_point_plot(comparison, group) for group in groups]
+
+
+def _curve_plot(comparison: Comparison, one: CurveSet, frame: pd.DataFrame, what: str, caption: str) -> list[Plot]:
+    """One plot, or none where no run has come to its first row."""
+    if frame.empty:
+        return []
+    return [
+        draw_plot(
+            lambda axes, theme: _draw_curves(axes, theme, comparison, frame),
+            file=f"loss-{what}{'' if one.of == 1 else f'-{one.place}'}.png",
+            title=f"{what.capitalize()} loss"
+            + ("" if one.of == 1 else f" ({one.place} of {one.of}: runs of one tokenizer and text)"),
+            caption=f"{caption} {_strokes(frame)}{_hidden(frame)}",
+            alt=_alt(f"{what} cross-entropy", frame),
+        )
+    ]
+
+
+def _draw_curves(axes: Axes, theme: Theme, comparison: Comparison, frame: pd.DataFrame) -> None:
+    styles = theme.styles(comparison.variants, comparison.baseline)
+    present = [name for name in comparison.variants if (frame["variant"] == name).any()]
+    ends: dict[str, tuple[float, float, str]] = {}
+    for name in [*(n for n in present if n != comparison.baseline), *(n for n in present if n == comparison.baseline)]:
+        colour, stroke = styles[name]
+        own = frame[frame["variant"] == name]
+        seeds = [curve for _, curve in own.groupby("seed")]
+        for curve in seeds:
+            if "raw" in curve:
+                axes.plot(curve["tokens"], curve["raw"], color=colour, linewidth=0.6, alpha=0.18)
+            if len(seeds) > 1:
+                axes.plot(curve["tokens"], curve["smooth"], color=colour, linewidth=0.9, alpha=0.55, linestyle=stroke)
+        mean = mean_curve(frame, name)
+        shown = mean if not mean.empty else seeds[0]
+        marker = "o" if "raw" not in frame and len(shown) < 12 else None
+        axes.plot(
+            shown["tokens"],
+            shown["smooth"],
+            color=colour,
+            linewidth=1.9,
+            linestyle=stroke,
+            marker=marker,
+            markersize=3.5,
+        )
+        ends[name] = (float(own["tokens"].max()), float(shown["smooth"].iloc[-1]), colour)
+    axes.set_ylim(*_limits(frame))
+    axes.set_xlim(0, float(frame["tokens"].max()) * 1.02)
+    axes.grid(axis="y")
+    axes.xaxis.set_major_locator(MaxNLocator(5))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: amount(x)))
+    axes.set_xlabel("training tokens")
+    axes.set_ylabel("nats per token")
+    axes.figure.canvas.draw()  # settles the layout, from which the labels' distances are taken
+    label_ends(axes, {name: end for name, end in ends.items() if math.isfinite(end[1])})
+
+
+def _limits(frame: pd.DataFrame) -> tuple[float, float]:
+    """From below the lowest point to above everything after the first part of training."""
+    finite = frame[frame["smooth"].map(math.isfinite)]
+    if finite.empty:
+        return 0.0, 1.0
+    later = finite[finite["tokens"] >= _HIDDEN_START * finite["tokens"].max()]
+    low, high = float(finite["smooth"].min()), float(later["smooth"].max())
+    margin = 0.06 * (high - low) or 0.5
+    return low - margin, high + margin
+
+
+def _hidden(frame: pd.DataFrame) -> str:
+    above = (frame["smooth"] > _limits(frame)[1]).any()
+    return " The start of training lies above the frame." if above else ""
+
+
+def _strokes(frame: pd.DataFrame) -> str:
+    return "Thin lines: seeds; thick: their mean." if frame["seed"].nunique() > 1 else "One seed: no spread."
+
+
+def _alt(what: str, frame: pd.DataFrame) -> str:
+    last = [
+        f"{name} ends at {mean_curve(frame, name)['smooth'].iloc[-1]:.3f}"
+        for name in dict.fromkeys(frame["variant"])
+        if not mean_curve(frame, name).empty
+    ]
+    return f"Curves of {what} against training tokens: {', '.join(last)} nats per token."
+
+
+def _point_plot(comparison: Comparison, group: Group) -> Plot:
+    metric = "token_perplexity" if group.one_tokenizer else "bits_per_byte"
+    summary = summarise(group.records, metric, comparison.variants)
+    digits = figure_digits(metric, summary)
+    suffix = "" if group.of == 1 else f"-{group.place}"
+    means = ", ".join(f"{name} {plain(summary[name].mean, digits)}" for name in summary)
+    return draw_plot(
+        lambda axes, theme: _draw_points(axes, theme, comparison, group, metric),
+        file=f"points-{group.split}{suffix}.png",
+        title=f"{TITLES[metric]}, {group.label[0].lower()}{group.label[1:]}",
+        caption="A dot is a seed, the bar their mean; the dotted line is the baseline's mean. "
+        f"{describe(group).capitalize()}. "
+        "Lower is better; the axis does not begin at zero.",
+        alt=f"{TITLES[metric]} on {group.split}: {means}.",
+        height=1.3 + 0.42 * len(summary),
+    )
+
+
+def _draw_points(axes: Axes, theme: Theme, comparison: Comparison, group: Group, metric: str) -> None:
+    summary = summarise(group.records, metric, comparison.variants)
+    digits = figure_digits(metric, summary)
+    styles = theme.styles(comparison.variants, comparison.baseline)
+    names = list(summary)
+    finite = group.records[group.records[metric].map(math.isfinite)]
+    for height, name in enumerate(names):
+        colour, _ = styles[name]
+        values = finite.loc[finite["variant"] == name, metric]
+        mean = summary[name].mean
+        axes.scatter(values, [height] * len(values), s=46, color=colour, alpha=0.75, linewidths=0, zorder=3)
+        if not math.isfinite(mean):
+            continue
+        axes.plot([mean, mean], [height - 0.28, height + 0.28], color=colour, linewidth=2.4, zorder=4)
+        axes.annotate(
+            plain(mean, digits),
+            xy=(mean, height - 0.3),
+            xytext=(0, 1.5),
+            textcoords="offset points",
+            ha="center",
+            va="bottom",
+            fontsize=9,
+            color=colour,
+        )
+    if comparison.baseline in summary and math.isfinite(summary[comparison.baseline].mean):
+        axes.axvline(summary[comparison.baseline].mean, color=theme.quiet, linewidth=1, linestyle=(0, (1, 2)), zorder=1)
+    axes.set_yticks(range(len(names)), names)
+    for tick, name in zip(axes.get_yticklabels(), names, strict=True):
+        tick.set_color(styles[name][0])
+        tick.set_fontsize(10)
+    axes.set_ylim(len(names) - 0.5, -0.75)
+    axes.margins(x=0.12)
+    axes.tick_params(axis="y", length=0)
+    axes.spines["left"].set_visible(False)
+    axes.grid(axis="x")
+    axes.xaxis.set_major_locator(MaxNLocator(5))
+    axes.set_xlabel(TITLES[metric].lower())

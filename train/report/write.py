@@ -1,0 +1,67 @@
+"""Writing a comparison's report into its folder."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from pathlib import Path
+from typing import Any
+
+from ..config import write_atomically
+from .document import Document, build_document
+from .load import Comparison, load_comparison
+from .render import render_html, render_markdown
+
+
+def write_report(output: Path) -> tuple[Document, Path]:
+    """Write ``report/`` from the folders below ``output`` alone; returns the content and the HTML page's path.
+
+    ``report.md`` and ``report.html`` say the same, ``*.png`` are the pictures, and ``records.jsonl`` holds every
+    record of every finished run with its passport and costs, one a line. Pictures of an earlier report that this
+    one has no more are deleted.
+
+    Raises:
+        ConfigError: where ``output`` is not the folder of a comparison or a file in it cannot be read.
+    """
+    comparison = load_comparison(output)
+    document = build_document(comparison)
+    folder = output / "report"
+    folder.mkdir(parents=True, exist_ok=True)
+    for plot in document.plots:
+        _write_bytes(folder / plot.file, plot.light)
+    for old in folder.glob("*.png"):
+        if old.name not in {plot.file for plot in document.plots}:
+            old.unlink()
+    lines = [json.dumps(_plain(row), allow_nan=False, ensure_ascii=False) for row in record_rows(comparison)]
+    write_atomically(folder / "records.jsonl", "".join(f"{line}\n" for line in lines))
+    write_atomically(folder / "report.md", render_markdown(document))
+    page = folder / "report.html"
+    write_atomically(page, render_html(document))
+    return document, page
+
+
+def record_rows(comparison: Comparison) -> list[dict[str, Any]]:
+    """One mapping a record: variant, seed, the record as the run wrote it, and what the run cost."""
+    rows = []
+    for run in comparison.finished:
+        results = dict(run.results or {})
+        records = results.pop("records", [])
+        results.pop("finished", None)
+        rows += [{"variant": run.variant, "seed": run.seed, **record, "run": results} for record in records]
+    return rows
+
+
+def _plain(value: Any) -> Any:
+    """JSON has no word for infinity and NaN: they become strings, so that a reader sees that something was there."""
+    if isinstance(value, dict):
+        return {key: _plain(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_plain(inner) for inner in value]
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _write_bytes(file: Path, content: bytes) -> None:
+    temporary = file.with_name(f".{file.name}.{os.getpid()}.tmp")
+    temporary.write_bytes(content)
+    temporary.replace(file)
