@@ -147,7 +147,8 @@ def bench_head(pairs: int, device: str) -> Result:
     rows, width, vocab = 2048, 256, 8192
     torch.manual_seed(0)
     head = LinearHead(width, vocab).to(device)
-    assert head.weight is not None
+    weight = head.weight
+    assert weight is not None
     hidden = torch.randn(rows, width, device=device, requires_grad=True)
     target = torch.randint(vocab, (rows,), device=device)
 
@@ -155,7 +156,7 @@ def bench_head(pairs: int, device: str) -> Result:
         head.nll(hidden, target).mean().backward()
 
     def plain() -> None:
-        F.cross_entropy(F.linear(hidden, head.weight), target).backward()
+        F.cross_entropy(F.linear(hidden, weight), target).backward()
 
     what = f"head loss, forward + backward: N {rows}, d {width}, V {vocab}"
     note = "the baseline holds all (N, V) logits; ours never does"

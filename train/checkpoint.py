@@ -64,8 +64,9 @@ class ResumeCheckpoint(Checkpoint):
             self._save(trainer)
 
     def _due(self, trainer: pl.Trainer) -> bool:
-        step_ends_here = trainer.fit_loop.total_batch_idx + 1 == trainer.global_step * trainer.accumulate_grad_batches
-        return step_ends_here and trainer.global_step % self.every_n_steps == 0
+        step = int(trainer.global_step)
+        step_ends_here = bool(trainer.fit_loop.total_batch_idx + 1 == step * trainer.accumulate_grad_batches)
+        return step_ends_here and step % self.every_n_steps == 0
 
     def _save(self, trainer: pl.Trainer) -> None:
         trainer.save_checkpoint(self.folder / f"step-{trainer.global_step:08d}.ckpt")
@@ -78,7 +79,7 @@ def _validation_follows(trainer: pl.Trainer) -> bool:
     every = trainer.val_check_batch
     if not trainer.enable_validation or every is None or every == float("inf"):
         return False
-    return (trainer.fit_loop.batch_idx + 1) % int(every) == 0
+    return (int(trainer.fit_loop.batch_idx) + 1) % int(every) == 0
 
 
 def checkpoints(folder: str | os.PathLike[str]) -> list[Path]:

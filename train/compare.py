@@ -15,7 +15,7 @@ from .comparison import Comparison, output_of, read_comparison
 from .config import Config, ConfigError, merge, write_yaml
 from .report.document import Document
 from .report.load import COMPARISON_FILE
-from .report.terminal import terminal_table
+from .report.terminal import terminal_tables
 from .report.write import write_report
 from .run_all import Interrupted, ended_by_signals, run_all, sole_user
 
@@ -130,8 +130,7 @@ def _finish(output: Path, console: Console) -> None:
 
 
 def _show(document: Document, console: Console) -> None:
-    table = terminal_table(document)
-    if table is not None:
+    for table in terminal_tables(document, console.width):
         console.print(table)
     console.print(document.headline, markup=False)
 

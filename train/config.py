@@ -45,7 +45,7 @@ class _Loader(yaml.SafeLoader):
     """Safe YAML that reads ``1e-3`` as a number (YAML 1.1 wants ``1.0e-3``) and refuses repeated keys."""
 
 
-_Loader.add_implicit_resolver(  # type: ignore[no-untyped-call]
+_Loader.add_implicit_resolver(
     "tag:yaml.org,2002:float",
     re.compile(r"^[-+]?(?:\d[\d_]*)(?:\.[\d_]*)?[eE][-+]?\d+$"),
     list("-+0123456789"),
@@ -174,7 +174,7 @@ def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def differing_keys(one: Mapping[str, Any], other: Mapping[str, Any], ignore: Iterable[str] = ()) -> list[str]:
-    """Keys whose values differ between two configurations, those under an ``ignore``\\ d prefix left out."""
+    """Keys whose values differ between two configurations; a prefix in ``ignore`` leaves out all below it."""
     a, b = flatten(one), flatten(other)
     missing = object()
     skip = tuple(ignore)

@@ -63,7 +63,7 @@ def environment() -> dict[str, Any]:
 
 def peak_memory_mb() -> tuple[float, str]:
     """The most memory used so far, in MB (10^6 bytes), and what that is a measure of."""
-    if torch.cuda.is_available() and torch.cuda.is_initialized():
+    if torch.cuda.is_available():
         return torch.cuda.max_memory_allocated() / 1e6, "GPU memory allocated by PyTorch"
     unit = 1 if sys.platform == "darwin" else 1024  # ru_maxrss is in bytes on macOS, in KiB elsewhere
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6, "resident memory of the process"

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from safetensors.torch import load_model
 
+from ..models import LMZooForCausalLM
 from .config import ConfigError
 from .environment import commit, peak_memory_mb, versions
 from .export import export_model
@@ -80,7 +81,7 @@ def load_weights(cli: TrainingCLI) -> None:
     """The exported weights of a finished run, else those of its newest checkpoint."""
     exported = cli.run.folder / "model.safetensors"
     if exported.is_file():
-        load_model(cli.model.network, exported)
+        load_model(LMZooForCausalLM.from_decoder(cli.model.network), exported)
         return
     newest = cli.run.newest_checkpoint()
     if newest is None:

@@ -12,8 +12,8 @@ from typing import Any
 import lightning.pytorch as pl
 import yaml
 from jsonargparse import ArgumentParser
-from lightning.fabric.utilities.seed import seed_everything
 from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.fabric.utilities.seed import seed_everything
 from lightning.pytorch.callbacks import ProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
@@ -69,7 +69,7 @@ class TrainingCLI(LightningCLI):
         quiet_lightning()
         self.command = command
         self.given = config
-        self.places = Places({key: origin for key in flatten(config or {})})
+        self.places = Places(dict.fromkeys(flatten(config or {}), origin))
         self.sources: list[str] = [origin] if config is not None else []
         with _one_message(self):
             super().__init__(

@@ -11,6 +11,7 @@ from typing import Any
 
 import lightning.pytorch as pl
 import torch
+from torch import Tensor
 
 from .config import write_atomically
 from .data import TextDataModule
@@ -43,7 +44,8 @@ class MetricsLog(pl.Callback):
         self.path = path
         self.every_n_steps = every_n_steps
         self.rates: list[float] = []
-        self._loss = self._cross_entropy = 0.0
+        self._loss: Tensor | float = 0.0
+        self._cross_entropy: Tensor | float = 0.0
         self._batches = 0
         self.tokens = 0
         self._row_seconds = 0.0
@@ -128,7 +130,7 @@ class MetricsLog(pl.Callback):
     def _last_learning_rate(trainer: pl.Trainer) -> float:
         # the scheduler has already moved on to the next step's rate
         base = trainer.optimizers[0].param_groups[0]["initial_lr"]
-        factor = trainer.lr_scheduler_configs[0].scheduler.lr_lambdas[0]  # type: ignore[union-attr]
+        factor = trainer.lr_scheduler_configs[0].scheduler.lr_lambdas[0]
         return float(base * factor(trainer.global_step - 1))
 
     # -- validation rows -----------------------------------------------------------------------------------------

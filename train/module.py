@@ -69,7 +69,7 @@ class LanguageModule(pl.LightningModule):
         warmup_steps: int = 100,
         weight_decay: float = 0.1,
         betas: tuple[float, float] = (0.9, 0.95),
-        compile: bool = False,  # noqa: A002
+        compile: bool = False,
         seed: int = 0,
     ) -> None:
         super().__init__()
@@ -134,7 +134,7 @@ class LanguageModule(pl.LightningModule):
         data = self.trainer.datamodule
         if not isinstance(data, TextDataModule):
             return int(self.trainer.estimated_stepping_batches)
-        return -(-data.run_batches() // self.trainer.accumulate_grad_batches)
+        return -(-data.run_batches() // int(self.trainer.accumulate_grad_batches))
 
     @property
     def network(self) -> Decoder:
@@ -154,7 +154,7 @@ class LanguageModule(pl.LightningModule):
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         nll = self._nll(batch["input_ids"])
         target = batch["input_ids"][:, 1:]
-        loss = self.loss(nll.flatten(), target.flatten())
+        loss: Tensor = self.loss(nll.flatten(), target.flatten())
         self.last_loss = loss.detach()
         self.last_cross_entropy = nll.detach().mean()
         self._batch = batch

@@ -38,7 +38,7 @@ class TextPerplexity(Metric):
             self.add_state(name, torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
         self.set_dtype(torch.float64)
 
-    def update(self, nll: Tensor, scored: Tensor, words: Tensor, bytes: Tensor) -> None:  # noqa: A002
+    def update(self, nll: Tensor, scored: Tensor, words: Tensor, bytes: Tensor) -> None:
         """Add one batch.
 
         Args:

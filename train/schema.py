@@ -205,7 +205,7 @@ def init_parameters(cls: type, *, skip: int = 0) -> dict[str, inspect.Parameter]
 
 
 def readable(error: str, places: Places) -> ConfigError:
-    """jsonargparse's message as ours: the innermost key, what it expected, what it got."""
+    """The message of jsonargparse as ours: the innermost key, what it expected, what it got."""
     text = error.strip()
     if match := re.search(r"[Uu]nrecognized arguments: (.+)", text):
         return ConfigError(f"unknown option {match[1]}", place="command line")

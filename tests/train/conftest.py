@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-WORDS = "the model of a small text that we make here is read by rows and every word comes again in another order".split()
+WORDS = "the model of a small text that we make here is read by rows and words come again in other orders".split()
 
 
 def sentences(n: int, seed: int) -> str:

@@ -1,7 +1,6 @@
 """YAML in, merged mappings out, and errors that say where."""
 
 import pytest
-
 from lmzoo.train.config import (
     ConfigError,
     differing_keys,

@@ -23,9 +23,7 @@ class OrderedBatchSampler(Sampler[list[tuple[int, int]]]):
         length: L; the batches of one epoch by default.
     """
 
-    def __init__(
-        self, order: SampleOrder, position: Callable[[], tuple[int, int]], length: int | None = None
-    ) -> None:
+    def __init__(self, order: SampleOrder, position: Callable[[], tuple[int, int]], length: int | None = None) -> None:
         self.order = order
         self.position = position
         self.length = order.steps_per_epoch if length is None else length

@@ -58,8 +58,13 @@ def smoothing_window(runs: Sequence[Run]) -> int:
 
 
 def mean_curve(frame: pd.DataFrame, variant: str) -> pd.DataFrame:
-    """The mean over seeds where every seed of the variant has a point; columns tokens, smooth."""
+    """The mean over the seeds that came as far as the variant's furthest; columns tokens, smooth.
+
+    A seed that stopped early would else cut the mean off where it stopped, or bend it there.
+    """
     own = frame[frame["variant"] == variant]
+    furthest = own.groupby("seed")["tokens"].transform("max")
+    own = own[furthest == own["tokens"].max()]
     by_seed = own.pivot(index="tokens", columns="seed", values="smooth").dropna()
     return by_seed.mean(axis=1).rename("smooth").reset_index()
 

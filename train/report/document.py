@@ -84,7 +84,7 @@ def _changes(comparison: Comparison) -> Table:
     for name, overrides in comparison.overrides.items():
         changed = [f"{key} = {_plain(value)}" for key, value in flatten(overrides).items()]
         rows.append(TableRow(name, [Cell("; ".join(changed) or "the base as it is")], name == comparison.baseline))
-    return Table("What varies", ["Changed from the base"], rows)
+    return Table("What varies", ["Changed from the base"], rows, text=True)
 
 
 def _plain(value: object) -> str:

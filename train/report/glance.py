@@ -116,7 +116,7 @@ def _metrics(group: Group) -> list[str]:
 
 
 def _spelt(spread: Spread, digits: int) -> str:
-    return f"{plain(spread.mean, digits)} {plus_minus(spread, digits)}".rstrip()
+    return plain(spread.mean, digits) if spread.n == 1 else f"{plain(spread.mean, digits)} {plus_minus(spread, digits)}"
 
 
 def _runs(comparison: Comparison, variant: str) -> str:

@@ -119,7 +119,11 @@ def _hidden(frame: pd.DataFrame) -> str:
 
 
 def _strokes(frame: pd.DataFrame) -> str:
-    return "Thin lines: seeds; thick: their mean." if frame["seed"].nunique() > 1 else "One seed: no spread."
+    if frame["seed"].nunique() == 1:
+        return "One seed: no spread."
+    last = frame.groupby(["variant", "seed"])["tokens"].max()
+    uneven = (last < last.groupby("variant").transform("max")).any()
+    return f"Thin lines: seeds; thick: their mean{', without seeds that stopped early' if uneven else ''}."
 
 
 def _alt(what: str, frame: pd.DataFrame) -> str:

@@ -43,13 +43,14 @@ class TableRow:
 
 @dataclass(frozen=True)
 class Table:
-    """Columns after the variant's name, rows, a sentence before and notes after."""
+    """Columns after the variant's name, rows, a sentence before and notes after; ``text`` where cells hold words."""
 
     title: str
     columns: list[str]
     rows: list[TableRow]
     sentence: str = ""
     notes: list[str] = field(default_factory=list)
+    text: bool = False
 
 
 def quality_tables(comparison: Comparison, groups: Sequence[Group]) -> list[Table]:

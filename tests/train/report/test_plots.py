@@ -21,10 +21,19 @@ def test_the_smoothed_curve_is_a_centred_mean(three_by_two):
     assert own["smooth"][0] == pytest.approx(own["raw"][0:2].mean())
 
 
-def test_the_mean_curve_stands_only_where_all_seeds_do():
-    rows = [("a", 0, 1.0, 4.0), ("a", 0, 2.0, 3.0), ("a", 1, 1.0, 6.0)]
-    frame = pd.DataFrame(rows, columns=["variant", "seed", "tokens", "smooth"])
-    assert mean_curve(frame, "a").to_dict("list") == {"tokens": [1.0], "smooth": [5.0]}
+def test_the_mean_curve_is_of_the_seeds_that_came_to_the_end():
+    early = [("a", 2, 1.0, 100.0)]
+    rows = [("a", 0, 1.0, 4.0), ("a", 0, 2.0, 3.0), ("a", 1, 1.0, 6.0), ("a", 1, 2.0, 4.0)]
+    frame = pd.DataFrame(rows + early, columns=["variant", "seed", "tokens", "smooth"])
+    assert mean_curve(frame, "a").to_dict("list") == {"tokens": [1.0, 2.0], "smooth": [5.0, 3.5]}
+
+
+def test_a_seed_that_stopped_early_is_said_to_be_outside_the_mean(make_comparison, make_run):
+    output = make_comparison(["a"], [0, 1])
+    make_run(output, "a", 0)
+    make_run(output, "a", 1, state="failed", rows=10)
+    training, _ = loss_plots(load_comparison(output))
+    assert "thick: their mean, without seeds that stopped early." in training.caption
 
 
 def test_validation_curves_stand_against_training_tokens(three_by_two):

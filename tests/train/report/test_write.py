@@ -2,7 +2,8 @@ import io
 import json
 import re
 
-from lmzoo.train.report.terminal import terminal_table
+import pytest
+from lmzoo.train.report.terminal import terminal_tables
 from lmzoo.train.report.write import write_report
 from rich.console import Console
 
@@ -111,7 +112,7 @@ def test_with_no_finished_run_the_report_says_so(make_comparison, make_run):
     document, page = write_report(output)
     assert document.headline == "No run is finished yet."
     assert document.glance is None
-    assert terminal_table(document) is None
+    assert terminal_tables(document, 80) == []
     assert "No run is finished yet." in page.read_text()
 
 
@@ -124,10 +125,15 @@ def test_names_are_escaped(make_comparison, make_run):
     assert "&lt;script>x\\|y&lt;/script>" in page.with_name("report.md").read_text()
 
 
-def test_the_terminal_shows_the_same_table(three_by_two):
+@pytest.mark.parametrize("width", [60, 80, 200])
+def test_the_terminal_shows_the_same_table_and_cuts_no_figure_off(three_by_two, width):
     document, _ = write_report(three_by_two)
-    console = Console(width=200, file=io.StringIO(), color_system=None)
-    console.print(terminal_table(document))
+    console = Console(width=width, file=io.StringIO(), color_system=None)
+    for table in terminal_tables(document, width):
+        console.print(table)
     text = console.file.getvalue()
-    assert "153.0 ± 6.5" in text
-    assert "rotary (baseline)" in text
+    for row in document.glance.rows:
+        assert row.variant in text
+        for cell in row.cells:
+            assert str(cell) in text
+    assert "…" not in text

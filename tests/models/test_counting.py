@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import pytest
+import torch
+from lmzoo.errors import ArgumentError
+from lmzoo.layers import FeedForward, LearnedPosition, LinearHead, SoftmaxAttention
+from lmzoo.models import Decoder, count, count_built
+from torch.utils.flop_counter import FlopCounterMode
+
+
+def test_counts_before_building_equal_counts_after(make: Callable[..., Decoder], arguments: dict[str, Any]) -> None:
+    model = make(**arguments)
+    state = torch.get_rng_state()
+    counts = count(**({"vocab_size": 53, "d_model": 32, "n_layers": 2, "n_heads": 4} | arguments))
+    assert torch.equal(state, torch.get_rng_state())
+    assert counts.as_dict() == count_built(model).as_dict()
+    assert counts.total == sum(p.numel() for p in model.parameters())
+    assert counts.total == counts.embedding + counts.head + counts.other
+    assert counts.training_flops_per_token(7) == count_built(model).training_flops_per_token(7)
+
+
+def test_a_model_counted_by_hand() -> None:
+    counts = count(100, d_model=16, n_layers=3, n_heads=4, feed_forward=FeedForward, head=LinearHead)
+    block = 4 * 16 * 16 + 2 * 16 * 64
+    assert counts.as_dict() == {
+        "total": 1600 + 1600 + 3 * (block + 2 * 16) + 16,
+        "embedding": 1600,
+        "head": 1600,
+        "tied": 0,
+        "other": 3 * (block + 2 * 16) + 16,
+    }
+    # 6 FLOPs a weight; a causal row of 9 sees 5 keys on average, at 2 x 2 x 16 FLOPs, three times
+    assert counts.training_flops_per_token(9) == 6 * (3 * block + 1600) + 3 * 3 * (5 * 2 * 2 * 16)
+
+
+def test_tied_heads_own_nothing_and_multiply_all_the_same() -> None:
+    tied = count(100, d_model=16, n_layers=1, n_heads=4)
+    untied = count(100, d_model=16, n_layers=1, n_heads=4, head=LinearHead)
+    assert (tied.head, tied.tied, untied.head, untied.tied) == (0, 1600, 1600, 0)
+    assert tied.matmul_weights == untied.matmul_weights
+
+
+def test_learned_positions_belong_to_the_embedding() -> None:
+    assert count(100, d_model=16, n_layers=1, n_heads=4, position=LearnedPosition(10)).embedding == 1600 + 160
+
+
+@pytest.mark.parametrize("groups", [None, 2])
+def test_flops_equal_what_torch_counts(groups: int | None) -> None:
+    torch.manual_seed(0)
+    length, batch = 128, 2
+    attention = partial(SoftmaxAttention, n_kv_heads=groups)
+    model = Decoder(64, 32, 2, 4, attention=attention)
+    ids = torch.randint(64, (batch, length))
+    with FlopCounterMode(display=False) as counter:
+        torch.nn.functional.cross_entropy(model(ids).flatten(0, 1), ids.flatten()).backward()
+    by_kind: dict[str, int] = {}
+    for name, flops in counter.get_flop_counts()["Global"].items():
+        kind = "attention" if "attention" in str(name) else "products"
+        by_kind[kind] = by_kind.get(kind, 0) + flops
+    counts = count_built(model)
+    assert by_kind["products"] == 6 * counts.matmul_weights * batch * length
+    # torch counts every pair of tokens, seen or not, and where it knows the kernel recomputes scores going backward
+    pairs = 4.0 * 32 * length**2 * batch * 2
+    if "attention" in by_kind:
+        assert by_kind["attention"] in (3 * pairs, 3.5 * pairs)
+    ours = 3 * sum(flops(length) for flops in counts.attention_flops) * batch * length
+    assert ours == 3 * pairs * (length + 1) / (2 * length)
+
+
+def test_no_context() -> None:
+    with pytest.raises(ArgumentError):
+        count(8, d_model=8, n_layers=1, n_heads=2).training_flops_per_token(0)
