@@ -118,8 +118,8 @@ def _notes(frame: pd.DataFrame, runs: list[Run]) -> list[str]:
     )
     notes = [
         "Training tokens/s is each run's median over its logged rows, without validation and checkpoint writing; "
-        "then mean ± standard deviation over seeds. Other work on the machine shows in it. Peak memory is the largest over seeds"
-        + (f" ({' / '.join(kinds)})." if kinds else ".")
+        "then mean ± standard deviation over seeds. Other work on the machine shows in it. "
+        "Peak memory is the largest over seeds" + (f" ({' / '.join(kinds)})." if kinds else ".")
     ]
     if len(kinds) > 1:
         notes.append("The memory figures do not compare: they measure different things.")

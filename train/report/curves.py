@@ -66,7 +66,7 @@ def mean_curve(frame: pd.DataFrame, variant: str) -> pd.DataFrame:
     furthest = own.groupby("seed")["tokens"].transform("max")
     own = own[furthest == own["tokens"].max()]
     by_seed = own.pivot(index="tokens", columns="seed", values="smooth").dropna()
-    return by_seed.mean(axis=1).rename("smooth").reset_index()
+    return pd.DataFrame({"tokens": by_seed.index, "smooth": by_seed.mean(axis=1).to_numpy()})
 
 
 def _train_curve(run: Run, window: int) -> pd.DataFrame:
