@@ -14,6 +14,7 @@ from .config import (
     ConfigError,
     Places,
     differing_keys,
+    find_config,
     load_run_config,
     load_yaml,
     load_yaml_with_places,
@@ -21,7 +22,7 @@ from .config import (
 )
 from .fit import TrainingCLI
 from .report.load import run_folder
-from .run import _HARMLESS as HARMLESS
+from .run import HARMLESS
 
 KEYS = ("name", "base", "overrides", "variants", "baseline", "seeds", "match", "output")
 _NOT_YET = {
@@ -136,7 +137,7 @@ def read_comparison(
     Raises:
         ConfigError: for an unknown key or name, naming the nearest valid ones.
     """
-    path = Path(file)
+    path = find_config(file)
     raw, places = load_yaml_with_places(path)
     _check_keys(raw, places)
     base = raw.get("base", {})
@@ -165,7 +166,7 @@ def read_comparison(
 
 def output_of(file: str | Path, output: str | Path | None = None) -> Path:
     """The folder of a comparison: ``file`` itself where it is such a folder, else what the comparison file says."""
-    path = Path(file)
+    path = find_config(file)
     if output is not None:
         return Path(output)
     if path.is_dir():

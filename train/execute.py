@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from safetensors.torch import load_model
 
+from ..errors import ArgumentError
 from ..models import LMZooForCausalLM
 from .config import ConfigError
 from .environment import commit, peak_memory_mb, versions
@@ -53,6 +54,8 @@ def fit(arguments: Sequence[str]) -> int:
         run.fail(stop.reason, step=stop.step, layer=stop.layer)
         console.print(f"[bold red]{stop}[/bold red]")
         return 1
+    except ArgumentError as error:  # such as a batch size that the text is too short for
+        raise cli.explain(error) from None
     except Exception as error:
         run.fail(f"{type(error).__name__}: {error}")
         raise

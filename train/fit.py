@@ -25,14 +25,27 @@ from .data import TextDataModule
 from .data.tokenizer_cache import load_tokenizer
 from .metrics_log import MetricsLog
 from .module import LanguageModule
-from .progress import progress_callback, quiet_lightning
+from .progress import progress_callback, quiet_libraries
 from .run import Run
-from .schema import check_config, find_class, part_base, public_path, readable
+from .schema import CLASS_KEYS, check_config, check_trust, find_class, part_base, public_path, readable
 
 DESCRIPTIONS = {
     "fit": "Train a model from a YAML file. Run the same command again to resume a run that was interrupted.",
     "validate": "Perplexity of a trained run on the validation split.",
     "test": "Perplexity of a trained run on the test split.",
+}
+
+USAGE = {
+    "fit": """lmzoo fit --config FILE [--run_dir FOLDER] [--KEY VALUE ...]
+
+examples:
+  lmzoo fit --config configs/python-docs/tiny.yaml
+  lmzoo fit --config configs/python-docs/tiny.yaml --model.position ALiBi --trainer.max_steps 50
+  lmzoo fit --config configs/wikitext-2/1m.yaml --run_dir runs/mine     (again: resumes)
+  lmzoo fit --config configs/wikitext-2/1m.yaml --print_config          (every key with its value)
+  lmzoo fit --model.attention.help SoftmaxAttention                     (the arguments of a part)""",
+    "validate": "lmzoo validate --run_dir FOLDER [--KEY VALUE ...]",
+    "test": "lmzoo test --run_dir FOLDER [--KEY VALUE ...]",
 }
 
 TRAINER_DEFAULTS = {
@@ -66,7 +79,7 @@ class TrainingCLI(LightningCLI):
     def __init__(
         self, command: str, arguments: Sequence[str], *, config: Config | None = None, origin: str = "configuration"
     ) -> None:
-        quiet_lightning()
+        quiet_libraries()
         self.command = command
         self.given = config
         self.places = Places(dict.fromkeys(flatten(config or {}), origin))
@@ -76,10 +89,10 @@ class TrainingCLI(LightningCLI):
                 LanguageModule,
                 TextDataModule,
                 save_config_callback=None,
-                trainer_defaults=TRAINER_DEFAULTS,
                 seed_everything_default=0,
                 parser_kwargs={
                     "prog": f"lmzoo {command}",
+                    "usage": USAGE[command],
                     "description": DESCRIPTIONS[command],
                     "exit_on_error": False,
                 },
@@ -96,6 +109,13 @@ class TrainingCLI(LightningCLI):
         parser.add_argument(
             "--seed_everything", type=int, default=0, help="Seed of initialisation, sample order and dropout."
         )
+
+    def add_core_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """The model and the data before the trainer's many keys, so that ``--help`` begins with what matters."""
+        parser.add_lightning_class_args(LanguageModule, "model")
+        parser.add_lightning_class_args(TextDataModule, "data")
+        parser.add_lightning_class_args(pl.Trainer, "trainer")
+        parser.set_defaults({f"trainer.{key}": value for key, value in TRAINER_DEFAULTS.items()})
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         parser.add_argument(
@@ -128,6 +148,8 @@ class TrainingCLI(LightningCLI):
             self.places.of_key.update(places.of_key)
             self.sources.append(file)
         allow = "--allow_classes" in rest
+        for key, value in _options(rest):
+            check_trust(_yaml_value(value), Places({key: "command line"}), key, allow_classes=allow)
         merged = check_config(merged, parser, self.places, allow_classes=allow)
         rest = _full_class_paths(rest, parser, allow_classes=allow)
         _refuse_unknown_options(rest, parser)
@@ -141,6 +163,12 @@ class TrainingCLI(LightningCLI):
                 if key == argument or key.endswith(f".{argument}"):
                     return key
         return argument
+
+    def explain(self, error: ArgumentError) -> ConfigError:
+        """An error about a constructor's argument, with the key and the place where it was written."""
+        key = self.key_of(error.argument)
+        message = f"expected {error.expected}, got {error.given!r}"
+        return ConfigError(message, key=key, place=self.places.find(key))
 
     def _set_seed(self) -> None:
         seed_everything(self.config.seed_everything, workers=True, verbose=False)
@@ -218,9 +246,7 @@ def _one_message(cli: TrainingCLI) -> Iterator[None]:
     try:
         yield
     except ArgumentError as error:
-        key = cli.key_of(error.argument)
-        message = f"expected {error.expected}, got {error.given!r}"
-        raise ConfigError(message, key=key, place=cli.places.find(key)) from None
+        raise cli.explain(error) from None
     except argparse.ArgumentError as error:
         raise readable(str(error), cli.places) from None
     except (MisconfigurationException, ValueError, TypeError) as error:
@@ -242,6 +268,22 @@ def _split_config_options(arguments: Sequence[str]) -> tuple[list[str], list[str
             raise ConfigError("expected a YAML file after it", key=name, place="command line")
         files.append(file)
     return files, rest
+
+
+def _options(arguments: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """The options of a command line as (key, value): ``--a.b=c``, ``--a.b c`` and ``--a.b+=c`` alike."""
+    for i, word in enumerate(arguments):
+        if word.startswith("--"):
+            name, equals, value = word[2:].partition("=")
+            following = arguments[i + 1] if i + 1 < len(arguments) else ""
+            yield name.removesuffix("+"), value if equals else following
+
+
+def _yaml_value(text: str) -> Any:
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError:
+        return text
 
 
 def _full_class_paths(arguments: list[str], parser: ArgumentParser, *, allow_classes: bool) -> list[str]:
@@ -268,14 +310,9 @@ def _full_class_paths(arguments: list[str], parser: ArgumentParser, *, allow_cla
 def _refuse_unknown_options(arguments: Sequence[str], parser: ArgumentParser) -> None:
     """Name the nearest options for a misspelt one; options below a part are jsonargparse's to judge."""
     options = {o for a in parser._actions for o in a.option_strings}
+    options -= {"--model", "--data", "--trainer"}  # whole files past our checks; --config is the way
     parts = tuple(f"--{a.dest}." for a in parser._actions if part_base(getattr(a, "_typehint", None)))
-    containers = (
-        "--trainer.logger",
-        "--trainer.callbacks",
-        "--trainer.strategy",
-        "--trainer.plugins",
-        "--trainer.profiler",
-    )
+    containers = tuple(f"--{key}" for key in CLASS_KEYS)
     for word in arguments:
         name = word.partition("=")[0]
         if not name.startswith("--") or name in options or name.startswith((*parts, *containers)):

@@ -63,6 +63,9 @@ def generate(
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     from .. import models  # noqa: F401 - registers our models with the Auto classes
+    from .progress import quiet_libraries
+
+    quiet_libraries()
 
     folder = Path(run)
     if not (folder / "model.safetensors").is_file():

@@ -68,7 +68,7 @@ def progress_callback() -> pl.Callback:
     return TokenProgressBar(leave=True) if sys.stdout.isatty() else ProgressLines()
 
 
-def quiet_lightning() -> None:
+def quiet_libraries() -> None:
     """Keep Lightning's advice about things that are so on purpose out of the way of our own messages."""
     transformers.utils.logging.disable_progress_bar()
     for name in ("lightning.pytorch", "lightning.fabric"):

@@ -29,7 +29,7 @@ from .config import Config, ConfigError, differing_keys, load_yaml, write_atomic
 from .environment import environment
 
 # what may change between a run's start and its resumption without changing its numbers
-_HARMLESS = (
+HARMLESS = (
     "run_dir",
     "checkpoint_every_n_steps",
     "data.num_workers",
@@ -84,7 +84,7 @@ class Run:
 
     def _refuse_other(self, config: Config) -> None:
         other = load_yaml(self.config_file)
-        keys = differing_keys(other, config, ignore=_HARMLESS)
+        keys = differing_keys(other, config, ignore=HARMLESS)
         if keys:
             shown = ", ".join(keys[:8]) + (f" and {len(keys) - 8} more" if len(keys) > 8 else "")
             raise ConfigError(

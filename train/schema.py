@@ -23,6 +23,8 @@ from ..errors import nearest
 from .config import Config, ConfigError, Places
 
 TRUSTED = ("lmzoo", "lightning", "torch.nn", "torch.optim")
+# where a bare string may name a class of anybody's
+CLASS_KEYS = tuple(f"trainer.{k}" for k in ("accelerator", "callbacks", "logger", "plugins", "profiler", "strategy"))
 _INIT_KEYS = ("class_path", "init_args", "dict_kwargs")
 
 
@@ -36,8 +38,15 @@ def check_config(config: Config, parser: ArgumentParser, places: Places, *, allo
 
 
 def check_trust(value: Any, places: Places, key: str = "", *, allow_classes: bool = False) -> None:
-    """Refuse every ``class_path`` outside the trusted packages unless foreign classes are allowed."""
-    if isinstance(value, Mapping):
+    """Refuse every class outside the trusted packages unless foreign classes are allowed.
+
+    A class is named by a ``class_path``, or by a bare string where the trainer takes an object.
+    """
+    if isinstance(value, str) and not allow_classes and key.startswith(CLASS_KEYS):
+        if value.endswith((".yaml", ".yml", ".json")):
+            raise ConfigError("expected the object itself, not another file", key=key, place=places.find(key))
+        refuse_foreign(value, key, places)
+    elif isinstance(value, Mapping):
         path = value.get("class_path")
         if isinstance(path, str) and not allow_classes:
             refuse_foreign(path, key, places)

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.text import Text
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
+from .. import models  # noqa: F401 - so that a run folder, which holds a model too, is recognised
 from ..tokenization import train_tokenizer
 from .config import ConfigError
 from .data import load_source

@@ -69,6 +69,14 @@ def test_frozen_inputs(frozen: int) -> None:
     assert torch.allclose(given, expected, rtol=0, atol=1e-12)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("width", [1, 7, 1000, 50_257])
+def test_log_softmax_may_overwrite_its_input(width: int, dtype: torch.dtype) -> None:
+    logits = 10 * torch.randn(5, width, dtype=dtype)
+    expected = torch.log_softmax(logits, 1)
+    assert torch.equal(torch.log_softmax(logits, 1, dtype=dtype, out=logits), expected)
+
+
 def test_no_rows() -> None:
     (_, weight, _), _ = problem()
     nll = linear_nll(torch.zeros(0, 5, dtype=torch.float64), weight, torch.zeros(0, dtype=torch.int64))

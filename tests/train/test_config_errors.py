@@ -64,6 +64,9 @@ MISTAKES = [
     ("checkpoint_every_n_steps", 0, ["checkpoint_every_n_steps"]),
     ("model.feed_forward", "os.system", ["model.feed_forward", "allow_classes"]),
     ("trainer.callbacks", [{"class_path": "evil.Callback"}], ["trainer.callbacks", "evil.Callback", "allow_classes"]),
+    ("trainer.callbacks", ["evil.Callback"], ["trainer.callbacks", "evil.Callback", "allow_classes"]),
+    ("trainer.logger", "evil.Logger", ["trainer.logger", "evil.Logger", "allow_classes"]),
+    ("trainer.logger", "logger.yaml", ["trainer.logger", "not another file"]),
 ]
 
 
@@ -94,6 +97,10 @@ def test_the_line_is_named(tiny, write, capsys):
         (["--model.d_model", "wide"], ["model.d_model", "int", "wide"]),
         (["--trainer.max_stepz=3"], ["--trainer.max_stepz", "--trainer.max_steps"]),
         (["--config"], ["--config", "YAML"]),
+        (["--trainer.callbacks+=evil.Callback"], ["evil.Callback", "allow_classes"]),
+        (["--trainer.logger", "evil.Logger"], ["evil.Logger", "allow_classes"]),
+        (["--model.attention", '{"class_path": "evil.Attention"}'], ["evil.Attention", "allow_classes"]),
+        (["--model", "other.yaml"], ["--model", "unknown option"]),
     ],
 )
 def test_mistake_on_the_command_line(tiny, write, capsys, words, expected):

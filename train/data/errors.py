@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 
-class CorpusError(RuntimeError):
+from ..config import ConfigError
+
+
+class CorpusError(ConfigError):
     """A text, or a split of it, is missing, unreadable or too short; the message says what to do about it."""
 
 

@@ -46,7 +46,7 @@ def _table(glance: Table, names: list[str], places: list[int]) -> RichTable:
     table = RichTable(title_justify="left", caption_justify="left")
     table.add_column("Variant", no_wrap=True)
     for place in places:
-        table.add_column(escape(glance.columns[place]), justify="right", min_width=_width(glance, place))
+        table.add_column(escape(glance.columns[place]), justify="right", width=_width(glance, place))
     for name, row in zip(names, glance.rows, strict=True):
         cells = [row.cells[place] for place in places]
         marked = [

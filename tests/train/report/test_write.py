@@ -125,7 +125,7 @@ def test_names_are_escaped(make_comparison, make_run):
     assert "&lt;script>x\\|y&lt;/script>" in page.with_name("report.md").read_text()
 
 
-@pytest.mark.parametrize("width", [60, 80, 200])
+@pytest.mark.parametrize("width", [60, *range(76, 90), 200])
 def test_the_terminal_shows_the_same_table_and_cuts_no_figure_off(three_by_two, width):
     document, _ = write_report(three_by_two)
     console = Console(width=width, file=io.StringIO(), color_system=None)
@@ -137,3 +137,5 @@ def test_the_terminal_shows_the_same_table_and_cuts_no_figure_off(three_by_two, 
         for cell in row.cells:
             assert str(cell) in text
     assert "…" not in text
+    assert max(map(len, text.splitlines())) <= width
+    assert text.count("┓") == len(terminal_tables(document, width))

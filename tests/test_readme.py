@@ -1,0 +1,66 @@
+"""Every command and every piece of Python in the README runs."""
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+README = (ROOT / "README.md").read_text()
+SHORTER = ["--trainer.max_steps", "10"]  # added to a training command that does not say how long; all else is as printed
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+
+
+def commands() -> list[list[str]]:
+    lines = [line for block in blocks("bash") for line in block.splitlines()]
+    return [words for line in lines if (words := shlex.split(line, comments=True))]
+
+
+def test_make_targets_exist():
+    targets = [words[1] for words in commands() if words[0] == "make"]
+    assert {"demo", "test"} <= set(targets)
+    if shutil.which("make") is None:
+        pytest.skip("make is not installed")
+    for target in targets:
+        done = subprocess.run(["make", "-n", target], cwd=ROOT, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.slow
+def test_commands_and_python_run_as_printed(tmp_path):
+    # in another folder than the checkout: shipped configurations are found from anywhere
+    ran = 0
+    for words in commands():
+        if words[0] != "lmzoo":
+            continue
+        if words[1] == "fit" and not any("max_steps" in w for w in words):
+            words = [*words, *SHORTER]
+        done = subprocess.run(
+            [sys.executable, "-m", "lmzoo.train", *words[1:]],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=280,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+        )
+        assert done.returncode == 0, f"{' '.join(words)}\n{done.stdout}\n{done.stderr}"
+        ran += 1
+    assert ran >= 7
+    for code in blocks("python"):
+        done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, f"{code}\n{done.stderr}"
+    assert (tmp_path / "runs" / "quick" / "report" / "report.html").stat().st_size > 10_000
+
+
+def test_only_known_commands_are_printed():
+    known = {"make", "lmzoo"}
+    assert {words[0] for words in commands()} <= known
