@@ -12,7 +12,10 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text()
-SHORTER = ["--trainer.max_steps", "10"]  # added to a training command that does not say how long; all else is as printed
+SHORTER = [
+    "--trainer.max_steps",
+    "10",
+]  # added to a training command that does not say how long; all else is as printed
 
 
 def blocks(language: str) -> list[str]:
@@ -41,10 +44,9 @@ def test_commands_and_python_run_as_printed(tmp_path):
     for words in commands():
         if words[0] != "lmzoo":
             continue
-        if words[1] == "fit" and not any("max_steps" in w for w in words):
-            words = [*words, *SHORTER]
+        endless = words[1] == "fit" and not any("max_steps" in w for w in words)
         done = subprocess.run(
-            [sys.executable, "-m", "lmzoo.train", *words[1:]],
+            [sys.executable, "-m", "lmzoo.train", *words[1:], *(SHORTER if endless else [])],
             cwd=tmp_path,
             capture_output=True,
             text=True,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable
 
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
@@ -55,7 +56,7 @@ def train_tokenizer(
         vocab_size=vocab_size,
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         special_tokens=[END_OF_TEXT],
-        show_progress=False,
+        show_progress=sys.stderr.isatty(),
     )
     try:
         backend.train_from_iterator(texts, trainer)

@@ -8,19 +8,17 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from rich.console import Console
 from rich.table import Table
 from safetensors.torch import load_model
 
 from ..errors import ArgumentError
 from ..models import LMZooForCausalLM
 from .config import ConfigError
+from .console import console
 from .environment import commit, peak_memory_mb, versions
 from .export import export_model
 from .fit import TrainingCLI
 from .guard import TrainingStopped
-
-console = Console(highlight=False)
 
 Record = dict[str, Any]
 
@@ -48,8 +46,8 @@ def fit(arguments: Sequence[str]) -> int:
         if cli.trainer.interrupted:
             raise KeyboardInterrupt
         records = final_records(cli)
-        tokenizer = data.tokenizer
-        export_model(model.network, tokenizer, run.folder, context_length=data.context_length)
+        if cli.trainer.is_global_zero:
+            export_model(model.network, data.tokenizer, run.folder, context_length=data.context_length)
     except TrainingStopped as stop:
         run.fail(stop.reason, step=stop.step, layer=stop.layer)
         console.print(f"[bold red]{stop}[/bold red]")

@@ -6,8 +6,7 @@ import hashlib
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from lightning.pytorch.utilities import rank_zero_info
-
+from ..console import say
 from .cache import fingerprint, read_json, write_json
 from .corpus import Corpus
 from .errors import MissingSplitError
@@ -65,7 +64,7 @@ def text_facts(corpus: Corpus, split: str, cache: Path) -> TextFacts:
         known = read_json(memo)
         if known is not None:
             return TextFacts(**known)
-    rank_zero_info(f"{corpus.name}: reading the {split} split")
+    say(f"{corpus.name}: reading the {split} split")
     facts = _measure(corpus, split)
     if memo is not None:
         memo.parent.mkdir(parents=True, exist_ok=True)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from lightning.pytorch.utilities import rank_zero_info
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from transformers import PreTrainedTokenizerBase
 
 from ...tokenization import tokenizer_sha256
+from ..console import say
 from .cache import build_once, fingerprint, write_json
 from .corpus import Corpus
 from .encode import SplitEncoder
@@ -51,7 +51,7 @@ def prepare_split(corpus: Corpus, split: str, tokenizer: PreTrainedTokenizerBase
     folder = cache / "tokens" / fingerprint(identity)
 
     def write(partial: Path) -> None:
-        rank_zero_info(f"{corpus.name}: tokenising the {split} split ({facts.bytes:,} bytes) into {folder}")
+        say(f"{corpus.name}: tokenising the {split} split ({facts.bytes:,} bytes) into {folder}")
         encoder = SplitEncoder(tokenizer, corpus.word_rule, counted=counted)
         with _progress() as progress:
             task = progress.add_task(f"{corpus.name} {split}", total=facts.bytes)
@@ -59,8 +59,7 @@ def prepare_split(corpus: Corpus, split: str, tokenizer: PreTrainedTokenizerBase
         _check_unchanged(corpus, split, facts, written)
         write_json(partial / META, {**identity, **written})
 
-    if not build_once(folder, is_valid=is_prepared, write=write):
-        rank_zero_info(f"{corpus.name}: {split} split from the cache, {folder}")
+    build_once(folder, is_valid=is_prepared, write=write)
     return PreparedSplit.open(folder)
 
 

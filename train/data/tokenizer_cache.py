@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from lightning.pytorch.utilities import rank_zero_info
 from transformers import AutoTokenizer, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from ...errors import ArgumentError
 from ...tokenization import tokenizer_sha256, train_tokenizer
+from ..console import say
 from .cache import build_once, fingerprint, read_json, write_json
 from .corpus import Corpus
 from .facts import text_facts
@@ -38,13 +38,12 @@ def corpus_tokenizer(
     folder = cache / "tokenizers" / fingerprint(identity)
 
     def write(partial: Path) -> None:
-        rank_zero_info(f"{corpus.name}: training a tokenizer of {vocab_size} entries into {folder}")
+        say(f"{corpus.name}: training a tokenizer of {vocab_size} entries into {folder}")
         tokenizer = train_tokenizer(corpus.documents("train"), vocab_size, numbers=numbers, group=group)
         tokenizer.save_pretrained(partial)
         write_json(partial / _META, {**identity, "tokenizer_sha256": tokenizer_sha256(tokenizer)})
 
-    if not build_once(folder, is_valid=_is_whole, write=write):
-        rank_zero_info(f"{corpus.name}: tokenizer from the cache, {folder}")
+    build_once(folder, is_valid=_is_whole, write=write)
     return PreTrainedTokenizerFast.from_pretrained(folder)
 
 
