@@ -14,7 +14,7 @@ from safetensors.torch import load_model
 from ..errors import ArgumentError
 from ..models import LMZooForCausalLM
 from .config import ConfigError
-from .console import console
+from .console import console, say
 from .environment import commit, peak_memory_mb, versions
 from .export import export_model
 from .fit import TrainingCLI
@@ -30,15 +30,13 @@ def fit(arguments: Sequence[str]) -> int:
     config = cli.resolved()
     checkpoint = run.begin(config)
     if run.finished:
-        console.print(f"{run.folder} is finished already; its records:")
+        say(f"{run.folder} is finished already; its records:")
         show_records(run.results()["records"])
         return 0
     counts = model.counts
-    console.print(
-        f"{counts.total:,} parameters (embedding {counts.embedding:,}, head {counts.head:,}); run folder {run.folder}"
-    )
+    say(f"{counts.total:,} parameters (embedding {counts.embedding:,}, head {counts.head:,}); run folder {run.folder}")
     if checkpoint:
-        console.print(f"resuming from {checkpoint.name}")
+        say(f"resuming from {checkpoint.name}")
     if cli.default_loggers:
         cli.trainer.loggers = cli.loggers()
     try:
@@ -60,7 +58,7 @@ def fit(arguments: Sequence[str]) -> int:
     if cli.trainer.is_global_zero:
         run.finish(results(cli, records))
         show_records(records)
-        console.print(f"written to {run.folder}")
+        say(f"written to {run.folder}")
     return 0
 
 

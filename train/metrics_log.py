@@ -109,14 +109,18 @@ class MetricsLog(pl.Callback):
         rate = self._row_tokens / self._row_seconds if self._row_seconds > 0 else math.nan
         self.seconds += self._row_seconds
         self.rates.append(rate)
+        loss, cross_entropy = (
+            float(trainer.strategy.reduce(torch.as_tensor(total, dtype=torch.float64), reduce_op="mean"))
+            for total in (self._loss, self._cross_entropy)
+        )
         row = {
             "split": "train",
             "step": trainer.global_step,
             "epoch": batch_idx // self._batches_per_epoch,  # passes over the text completed before this
             "tokens": self.tokens,
             "seconds": round(self.seconds, 4),
-            "loss": float(self._loss) / self._batches,
-            "cross_entropy": float(self._cross_entropy) / self._batches,
+            "loss": loss / self._batches,
+            "cross_entropy": cross_entropy / self._batches,
             "learning_rate": self._last_learning_rate(trainer),
             "grad_norm": float(pl_module.grad_norm),
             "tokens_per_second": round(rate, 1),

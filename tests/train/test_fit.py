@@ -167,6 +167,22 @@ def test_compiled_training_equals_eager(tiny, write, tmp_path, run):
     assert compiled == pytest.approx(eager, rel=1e-4)
 
 
+@pytest.mark.slow
+def test_two_processes_train_and_score_like_one(lmzoo, tiny, write, tmp_path):
+    one, two = tmp_path / "one", tmp_path / "two"
+    lmzoo("fit", "--config", write(tiny), "--run_dir", one)
+    ddp = ["--trainer.devices", 2, "--trainer.strategy", "ddp", "--data.batch_size", 2]
+    lmzoo("fit", "--config", write(tiny), "--run_dir", two, *ddp)
+    outcomes = []
+    for folder in (one, two):
+        rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+        results = json.loads((folder / "results.json").read_text())
+        outcomes.append(([r["cross_entropy"] for r in rows], [r["tokens"] for r in results["records"]]))
+        assert results["train_tokens"] == 12 * 64
+    assert outcomes[1][0] == pytest.approx(outcomes[0][0], rel=1e-5), "every row, training and validation"
+    assert outcomes[1][1] == outcomes[0][1], "every token is scored once, by one of the two"
+
+
 def test_failures_leave_word(tiny, write, tmp_path, capsys):
     tiny["model"] |= {"learning_rate": 1e4, "warmup_steps": 0}
     tiny["trainer"] |= {"max_steps": 80, "gradient_clip_val": None}
