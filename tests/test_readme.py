@@ -38,6 +38,7 @@ def test_make_targets_exist():
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 def test_commands_and_python_run_as_printed(tmp_path):
     # in another folder than the checkout: shipped configurations are found from anywhere
     ran = 0
