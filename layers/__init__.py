@@ -3,6 +3,7 @@
 from .alibi import ALiBi
 from .attention import Attention
 from .cache import KeyCache
+from .complex_attention import ComplexAttention
 from .cross_entropy import CrossEntropy
 from .feed_forward import FeedForward
 from .head import Head
@@ -20,6 +21,7 @@ from .swiglu import SwiGLU
 __all__ = [
     "ALiBi",
     "Attention",
+    "ComplexAttention",
     "CrossEntropy",
     "FeedForward",
     "Head",

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from ..errors import require
+from .growing_table import GrowingTable
 from .position import Position
 
 
@@ -85,8 +86,7 @@ class Rotary(Position):
         super().__init__()
         require(base > 0, "base", "a number above 0", base)
         self.base = base
-        # Not a buffer: a cast of the model to half precision must leave the angles alone.
-        self._table: tuple[Tensor, Tensor] | None = None
+        self._table = GrowingTable(self._angles)
 
     def configure(self, d_model: int, n_heads: int) -> None:
         """Check the head width."""
@@ -95,17 +95,8 @@ class Rotary(Position):
 
     def transform(self, query: Tensor, key: Tensor, start: int) -> tuple[Tensor, Tensor]:
         """Turn queries and keys, row r by the angles of index ``start + r``."""
-        end = start + query.size(2)
-        cos, sin = self._angles(end, query)
-        cos, sin = cos[start:end], sin[start:end]
+        cos, sin = self._table.rows(start, start + query.size(2), query)
         return rotate(query, cos, sin), rotate(key, cos, sin)
 
-    def _angles(self, end: int, like: Tensor) -> tuple[Tensor, Tensor]:
-        table = self._table
-        dtype = torch.float64 if like.dtype == torch.float64 else torch.float32
-        if table is None or table[0].size(0) < end or table[0].device != like.device or table[0].dtype != dtype:
-            # Tensors born in inference mode could not be saved for a later backward pass.
-            with torch.inference_mode(False):
-                table = rotary_table(max(64, 1 << (end - 1).bit_length()), like.size(-1), self.base, like)
-            self._table = table
-        return table
+    def _angles(self, n: int, like: Tensor) -> tuple[Tensor, Tensor]:
+        return rotary_table(n, like.size(-1), self.base, like)

@@ -1,6 +1,7 @@
 """Slow, readable, exact versions of the parts: what the fast ones are compared with."""
 
 from .alibi import alibi_bias, alibi_slopes
+from .complex_attention import complex_attention
 from .feed_forward import feed_forward, rms_norm, swiglu
 from .linear_nll import linear_nll
 from .rotary import rotary
@@ -10,6 +11,7 @@ from .visible import visible
 __all__ = [
     "alibi_bias",
     "alibi_slopes",
+    "complex_attention",
     "feed_forward",
     "linear_nll",
     "rms_norm",
