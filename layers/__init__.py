@@ -12,10 +12,14 @@ from .linear_head import LinearHead
 from .loss import Loss
 from .no_position import NoPosition
 from .position import Position
+from .qk_norm_attention import QKNormAttention
+from .relu_attention import ReLUAttention
 from .rms_norm import RMSNorm
 from .rotary import Rotary
+from .sigmoid_attention import SigmoidAttention
 from .sinusoidal import Sinusoidal
 from .softmax_attention import SoftmaxAttention
+from .ssmax_attention import SSMaxAttention
 from .swiglu import SwiGLU
 
 __all__ = [
@@ -31,8 +35,12 @@ __all__ = [
     "Loss",
     "NoPosition",
     "Position",
+    "QKNormAttention",
     "RMSNorm",
+    "ReLUAttention",
     "Rotary",
+    "SSMaxAttention",
+    "SigmoidAttention",
     "Sinusoidal",
     "SoftmaxAttention",
     "SwiGLU",

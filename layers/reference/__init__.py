@@ -3,7 +3,9 @@
 from .alibi import alibi_bias, alibi_slopes
 from .complex_attention import complex_attention
 from .feed_forward import feed_forward, rms_norm, swiglu
+from .length_scaled import qk_norm_attention, ssmax_attention
 from .linear_nll import linear_nll
+from .pointwise_attention import relu_attention, sigmoid_attention
 from .rotary import rotary
 from .softmax_attention import softmax_attention
 from .visible import visible
@@ -14,9 +16,13 @@ __all__ = [
     "complex_attention",
     "feed_forward",
     "linear_nll",
+    "qk_norm_attention",
+    "relu_attention",
     "rms_norm",
     "rotary",
+    "sigmoid_attention",
     "softmax_attention",
+    "ssmax_attention",
     "swiglu",
     "visible",
 ]
