@@ -21,6 +21,7 @@ from .sinusoidal import Sinusoidal
 from .softmax_attention import SoftmaxAttention
 from .ssmax_attention import SSMaxAttention
 from .swiglu import SwiGLU
+from .t5_bias import T5Bias
 
 __all__ = [
     "ALiBi",
@@ -44,4 +45,5 @@ __all__ = [
     "Sinusoidal",
     "SoftmaxAttention",
     "SwiGLU",
+    "T5Bias",
 ]

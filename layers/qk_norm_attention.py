@@ -32,8 +32,8 @@ class QKNormAttention(Attention):
 
     def attend(self, query: Tensor, key: Tensor, value: Tensor, visibility: Visibility) -> Tensor:
         """softmax(log(dh) log(N_i) q k^T + bias) v over the visible keys."""
-        bias = self.position.score_bias(visibility.n_queries, visibility.n_keys, query)
-        return softmax_mix(_sharpen(query, visibility), key, value, visibility, scale=1.0, bias=bias)
+        sharp = _sharpen(query, visibility)
+        return softmax_mix(sharp, key, value, visibility, scale=1.0, position=self.position)
 
 
 def qk_norm_attention(query: Tensor, key: Tensor, value: Tensor, *, key_mask: Tensor | None = None) -> Tensor:

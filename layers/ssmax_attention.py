@@ -50,8 +50,8 @@ class SSMaxAttention(Attention):
 
     def attend(self, query: Tensor, key: Tensor, value: Tensor, visibility: Visibility) -> Tensor:
         """softmax(s log(N_i) q k^T / sqrt(dh) + bias) v over the visible keys."""
-        bias = self.position.score_bias(visibility.n_queries, visibility.n_keys, query)
-        return _mix(query, key, value, self.length_scale, visibility, bias)
+        sharp = _sharpen(query, self.length_scale, visibility)
+        return softmax_mix(sharp, key, value, visibility, scale=1.0, position=self.position)
 
 
 def ssmax_attention(
@@ -67,12 +67,10 @@ def ssmax_attention(
         key_mask: (B, Tk) bool, true = real token; None: all are.
     """
     visibility = Visibility(query.size(2), key.size(2), key_mask, query.device)
-    return _mix(query, key, value, length_scale, visibility, None)
+    return softmax_mix(_sharpen(query, length_scale, visibility), key, value, visibility, scale=1.0)
 
 
-def _mix(
-    query: Tensor, key: Tensor, value: Tensor, length_scale: Tensor, visibility: Visibility, bias: Tensor | None
-) -> Tensor:
+def _sharpen(query: Tensor, length_scale: Tensor, visibility: Visibility) -> Tensor:
     rows = log_counts(visibility, query)
-    scaled = (query * (length_scale.to(rows.dtype)[:, None, None] * rows / math.sqrt(query.size(-1)))).to(query.dtype)
-    return softmax_mix(scaled, key, value, visibility, scale=1.0, bias=bias)
+    factor = length_scale.to(rows.dtype)[:, None, None] * rows / math.sqrt(query.size(-1))
+    return (query * factor).to(query.dtype)

@@ -8,6 +8,7 @@ from .linear_nll import linear_nll
 from .pointwise_attention import relu_attention, sigmoid_attention
 from .rotary import rotary
 from .softmax_attention import softmax_attention
+from .t5_bias import t5_bias
 from .visible import visible
 
 __all__ = [
@@ -24,5 +25,6 @@ __all__ = [
     "softmax_attention",
     "ssmax_attention",
     "swiglu",
+    "t5_bias",
     "visible",
 ]
