@@ -27,7 +27,7 @@ def rotary_frequencies(
 ) -> tuple[Tensor, float]:
     """Radians a token of each pair, float64 (dh/2), and what queries and keys are multiplied by.
 
-    With g_c = base^(-2c/dh), s = ``factor``, L = ``train_length``, and r_c = L g_c / (2 pi), a pair's turns in training:
+    With g_c = base^(-2c/dh), s = ``factor``, L = ``train_length``, r_c = L g_c / (2 pi), a pair's turns in training:
 
     ============= =====================================================================================
     None          g_c
