@@ -76,7 +76,6 @@ class _PhaseMap(torch.autograd.Function):
         psi = torch.addcmul(turn, theta, (delta - 1.0)[:, None])
         cos, sin = psi.cos(), psi.sin_()
         ctx.save_for_backward(x, delta, theta, cos, sin)
-        ctx.on_turn = ctx.needs_input_grad[2]
         mapped = torch.empty_like(x, dtype=turn.dtype)
         first, second = mapped.chunk(2, dim=-1)
         torch.mul(r, cos, out=first).addcmul_(s, sin, value=-1.0)
@@ -95,7 +94,7 @@ class _PhaseMap(torch.autograd.Function):
         torch.mul(dv, cos, out=ds).addcmul_(du, sin, value=-1.0)
         dpsi = torch.mul(r, ds).addcmul_(s, dr, value=-1.0)
         ddelta = (dpsi * theta).sum(dim=(0, 2)) if ctx.needs_input_grad[1] else None
-        dturn = dpsi.sum(dim=0) if ctx.on_turn else None
+        dturn = dpsi.sum(dim=0) if ctx.needs_input_grad[2] else None
         square = torch.mul(r, r).addcmul_(s, s).clamp_(min=torch.finfo(cos.dtype).tiny)
         dtheta = dpsi.div_(square).mul_((delta - 1.0)[:, None])
         dr.addcmul_(dtheta, s, value=-1.0)

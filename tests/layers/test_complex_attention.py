@@ -10,6 +10,7 @@ from lmzoo.layers import ComplexAttention, NoPosition, Rotary, SoftmaxAttention,
 from lmzoo.layers.contract import ATTENTION_CHECKS, check_cache, check_compile
 from lmzoo.layers.functional import complex_attention, rotary
 from lmzoo.layers.phase_map import phase_map, phase_table
+from lmzoo.models import Decoder
 from lmzoo.train.optimization import decay_groups
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -121,6 +122,26 @@ def test_delta_one_is_rotary_softmax_attention(groups: int, dtype: torch.dtype) 
     tolerance = {torch.float64: 1e-13, torch.float32: 2e-6, torch.bfloat16: 2e-2}[dtype]
     for a, b in zip([y, *gradients(y, wanted[0], weight)], [z, *gradients(z, wanted[1], weight)]):
         assert float((a - b).detach().norm()) <= tolerance * float(b.detach().norm())
+
+
+def test_a_decoder_that_starts_as_rotary_trains_as_rotary() -> None:
+    losses: list[list[float]] = []
+    for attention in (partial(ComplexAttention, delta_init="one"), SoftmaxAttention):
+        torch.manual_seed(5)
+        decoder = Decoder(29, 32, 2, 4, attention=attention, init_std=0.2).double()
+        for name, parameter in decoder.named_parameters():
+            parameter.requires_grad_(not name.endswith(("delta", "attention.bias")))
+        optimizer = torch.optim.SGD([p for p in decoder.parameters() if p.requires_grad], lr=0.1)
+        ids = torch.randint(29, (4, 24), generator=torch.Generator().manual_seed(1))
+        losses.append([])
+        for _ in range(8):
+            loss = decoder.nll(ids).mean()
+            losses[-1].append(float(loss.detach()))
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+    assert losses[0] == pytest.approx(losses[1], rel=1e-10)
+    assert losses[0][-1] < losses[0][0] - 0.3
 
 
 def test_map_keeps_magnitudes_and_turns_phases() -> None:
