@@ -3,6 +3,7 @@
 from .alibi import ALiBi
 from .attention import Attention
 from .cache import KeyCache
+from .complex_attention import ComplexAttention
 from .cross_entropy import CrossEntropy
 from .feed_forward import FeedForward
 from .head import Head
@@ -11,15 +12,21 @@ from .linear_head import LinearHead
 from .loss import Loss
 from .no_position import NoPosition
 from .position import Position
+from .qk_norm_attention import QKNormAttention
+from .relu_attention import ReLUAttention
 from .rms_norm import RMSNorm
 from .rotary import Rotary
+from .sigmoid_attention import SigmoidAttention
 from .sinusoidal import Sinusoidal
 from .softmax_attention import SoftmaxAttention
+from .ssmax_attention import SSMaxAttention
 from .swiglu import SwiGLU
+from .t5_bias import T5Bias
 
 __all__ = [
     "ALiBi",
     "Attention",
+    "ComplexAttention",
     "CrossEntropy",
     "FeedForward",
     "Head",
@@ -29,9 +36,14 @@ __all__ = [
     "Loss",
     "NoPosition",
     "Position",
+    "QKNormAttention",
     "RMSNorm",
+    "ReLUAttention",
     "Rotary",
+    "SSMaxAttention",
+    "SigmoidAttention",
     "Sinusoidal",
     "SoftmaxAttention",
     "SwiGLU",
+    "T5Bias",
 ]

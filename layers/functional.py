@@ -1,7 +1,22 @@
 """The parts' arithmetic as plain functions."""
 
 from .alibi import alibi_slopes
+from .complex_attention import complex_attention
 from .linear_nll import linear_nll
-from .rotary import rotary
+from .qk_norm_attention import qk_norm_attention
+from .relu_attention import relu_attention
+from .rotary import extend_rotary, rotary
+from .sigmoid_attention import sigmoid_attention
+from .ssmax_attention import ssmax_attention
 
-__all__ = ["alibi_slopes", "linear_nll", "rotary"]
+__all__ = [
+    "alibi_slopes",
+    "complex_attention",
+    "extend_rotary",
+    "linear_nll",
+    "qk_norm_attention",
+    "relu_attention",
+    "rotary",
+    "sigmoid_attention",
+    "ssmax_attention",
+]

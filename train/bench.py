@@ -163,7 +163,29 @@ def bench_head(pairs: int, device: str) -> Result:
     return compare_steps("head", what, ours, plain, pairs=pairs, note=note)
 
 
-BENCHMARKS: dict[str, Callable[[int, str], Result]] = {"decoder": bench_decoder, "head": bench_head}
+def bench_complex(pairs: int, device: str) -> Result:
+    """One ComplexAttention layer, forward and backward, against rotary SoftmaxAttention of the same sizes."""
+    from ..layers import ComplexAttention, SoftmaxAttention
+
+    batch, length, width, heads = 4, 512, 512, 8
+    torch.manual_seed(0)
+    layers = [ComplexAttention(width, heads).to(device), SoftmaxAttention(width, heads).to(device)]
+    x = torch.randn(batch, length, width, device=device, requires_grad=True)
+    weight = torch.randn_like(x)
+
+    def step(layer: torch.nn.Module) -> None:
+        layer(x).backward(weight)
+
+    what = f"ComplexAttention, forward + backward: B {batch}, T {length}, d {width}, {heads} heads"
+    note = "baseline: SoftmaxAttention with Rotary; delta drawn from Normal(0, 1/sqrt(D))"
+    return compare_steps("complex", what, lambda: step(layers[0]), lambda: step(layers[1]), pairs=pairs, note=note)
+
+
+BENCHMARKS: dict[str, Callable[[int, str], Result]] = {
+    "decoder": bench_decoder,
+    "head": bench_head,
+    "complex": bench_complex,
+}
 
 
 def main(arguments: list[str]) -> int:

@@ -1,20 +1,30 @@
 """Slow, readable, exact versions of the parts: what the fast ones are compared with."""
 
 from .alibi import alibi_bias, alibi_slopes
+from .complex_attention import complex_attention
 from .feed_forward import feed_forward, rms_norm, swiglu
+from .length_scaled import qk_norm_attention, ssmax_attention
 from .linear_nll import linear_nll
+from .pointwise_attention import relu_attention, sigmoid_attention
 from .rotary import rotary
 from .softmax_attention import softmax_attention
+from .t5_bias import t5_bias
 from .visible import visible
 
 __all__ = [
     "alibi_bias",
     "alibi_slopes",
+    "complex_attention",
     "feed_forward",
     "linear_nll",
+    "qk_norm_attention",
+    "relu_attention",
     "rms_norm",
     "rotary",
+    "sigmoid_attention",
     "softmax_attention",
+    "ssmax_attention",
     "swiglu",
+    "t5_bias",
     "visible",
 ]

@@ -5,12 +5,12 @@ from functools import partial
 import pytest
 import torch
 from lmzoo.errors import ArgumentError
-from lmzoo.layers import ALiBi, LearnedPosition, NoPosition, Rotary, SoftmaxAttention, reference
+from lmzoo.layers import ALiBi, LearnedPosition, NoPosition, Rotary, SoftmaxAttention, T5Bias, reference
 from lmzoo.layers.contract import ATTENTION_CHECKS, check_cache, check_compile
 from torch import Tensor
 from transformers import DynamicCache
 
-POSITIONS = {"default": None, "rotary": Rotary(base=500.0), "alibi": ALiBi, "none": NoPosition()}
+POSITIONS = {"default": None, "rotary": Rotary(base=500.0), "alibi": ALiBi, "none": NoPosition(), "t5": T5Bias(6, 20)}
 VARIANTS = [(name, groups) for name in POSITIONS for groups in (None, 2, 1)]
 
 
@@ -25,6 +25,8 @@ def dense(layer: SoftmaxAttention, x: Tensor, key_mask: Tensor | None = None) ->
         query, key = (reference.rotary(z, base=layer.position.base) for z in (query, key))
     elif isinstance(layer.position, ALiBi):
         bias = reference.alibi_bias(layer.n_heads, length, length).to(x.dtype)
+    elif isinstance(layer.position, T5Bias):
+        bias = reference.t5_bias(layer.position.weight, length, length, max_distance=20)
     y = reference.softmax_attention(query, key, value, bias=bias, key_mask=key_mask)
     return torch.nn.functional.linear(y.transpose(1, 2).flatten(2), layer.output.weight)
 
@@ -47,7 +49,7 @@ def test_compile(position: str) -> None:
     check_compile(partial(SoftmaxAttention, 32, 4, n_kv_heads=2, position=POSITIONS[position]))
 
 
-@pytest.mark.parametrize("length", [1, 2, 63, 111])
+@pytest.mark.parametrize("length", [1, 2, 63, 111, 131])
 @pytest.mark.parametrize(("position", "groups"), VARIANTS)
 def test_equals_reference_in_value_and_every_gradient(position: str, groups: int | None, length: int) -> None:
     layer = SoftmaxAttention(24, 4, n_kv_heads=groups, position=POSITIONS[position]).double()
@@ -57,7 +59,7 @@ def test_equals_reference_in_value_and_every_gradient(position: str, groups: int
         given, expected = layer(x, key_mask), dense(layer, x, key_mask)
         weight = torch.randn_like(given)
         assert torch.allclose(given, expected, rtol=0, atol=1e-12)
-        wanted = [x, layer.qkv.weight, layer.output.weight]
+        wanted = [x, *layer.parameters()]
         ours, theirs = (torch.autograd.grad((weight * y).sum(), wanted) for y in (given, expected))
         for a, b in zip(ours, theirs):
             assert torch.allclose(a, b, rtol=0, atol=1e-11)

@@ -6,7 +6,18 @@ from typing import Any
 
 import pytest
 import torch
-from lmzoo.layers import ALiBi, FeedForward, LearnedPosition, LinearHead, NoPosition, Sinusoidal, SoftmaxAttention
+from lmzoo.layers import (
+    ALiBi,
+    ComplexAttention,
+    FeedForward,
+    LearnedPosition,
+    LinearHead,
+    NoPosition,
+    Rotary,
+    SigmoidAttention,
+    Sinusoidal,
+    SoftmaxAttention,
+)
 from lmzoo.models import Decoder
 
 VARIANTS: dict[str, dict[str, Any]] = {
@@ -14,6 +25,12 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "grouped, untied": {"attention": partial(SoftmaxAttention, n_kv_heads=2), "head": LinearHead},
     "alibi": {"position": ALiBi},
     "none": {"position": NoPosition()},
+    "t5": {"position": "T5Bias"},
+    "complex": {"attention": partial(ComplexAttention, n_kv_heads=2)},
+    "unit queries": {"attention": "QKNormAttention", "position": Rotary(extension="yarn", factor=2.0, train_length=8)},
+    "scalable": {"attention": "SSMaxAttention", "position": ALiBi},
+    "sigmoid": {"attention": partial(SigmoidAttention, train_length=8), "position": Rotary()},
+    "relu": {"attention": "ReLUAttention"},
     "sinusoidal": {"position": "Sinusoidal"},
     "learned": {"position": LearnedPosition(max_length=40), "feed_forward": FeedForward},
     "mappings": {

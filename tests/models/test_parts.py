@@ -17,18 +17,19 @@ def instantiate(cls: type, factory: Any, *arguments: Any, **init_args: Any) -> A
     return factory(cls, *arguments, **init_args)
 
 
+ROTARY = {"base": 7.0, "extension": None, "factor": 1.0, "train_length": None}
 FORMS: list[Any] = [
     partial(SoftmaxAttention, n_kv_heads=2, position=Rotary(base=7.0)),
     partial(partial(SoftmaxAttention, n_kv_heads=4, position=Rotary(base=7.0)), n_kv_heads=2),
     partial(instantiate, print, SoftmaxAttention, n_kv_heads=2, position=Rotary(base=7.0)),
     {
         "class_path": "SoftmaxAttention",
-        "init_args": {"n_kv_heads": 2, "position": {"class_path": "Rotary", "init_args": {"base": 7.0}}},
+        "init_args": {"n_kv_heads": 2, "position": {"class_path": "Rotary", "init_args": ROTARY}},
     },
 ]
 DESCRIPTION = {
     "class_path": "lmzoo.layers.SoftmaxAttention",
-    "init_args": {"n_kv_heads": 2, "position": {"class_path": "lmzoo.layers.Rotary", "init_args": {"base": 7.0}}},
+    "init_args": {"n_kv_heads": 2, "position": {"class_path": "lmzoo.layers.Rotary", "init_args": ROTARY}},
 }
 
 

@@ -1,0 +1,93 @@
+"""Softmax over the visible keys, on PyTorch's fused kernels."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.utils.checkpoint import checkpoint
+
+from .position import Position
+from .score_bias import fold_key_bias
+from .visibility import Visibility
+
+# Rows of queries whose biased scores are held at once.
+_STRIP_ROWS = 128
+
+
+def softmax_mix(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    visibility: Visibility,
+    *,
+    scale: float,
+    position: Position | None = None,
+) -> Tensor:
+    """softmax(scale q k^T + bias) v over the visible keys.
+
+    Memory is O(T). A bias that depends on the key alone travels in extra channels; any other is made for strips of
+    query rows, which are computed again in the backward pass. A padded batch or a chunk behind a cache builds one bool
+    mask (B, 1, Tq, Tk).
+
+    Args:
+        query: (B, H, Tq, dh).
+        key: (B, G, Tk, dh).
+        value: as key.
+        visibility: which keys each row sees.
+        scale: factor of the scores.
+        position: its ``score_bias`` is added to the scaled scores.
+
+    Returns:
+        (B, H, Tq, dh).
+    """
+    if position is None or position.acts_on != "score":
+        return _fused(query, key, value, visibility, scale, None)
+    last = position.score_bias(min(visibility.n_queries, _STRIP_ROWS), visibility.n_keys, query)
+    if last is not None and last.size(1) > 1:
+        return _by_strips(query, key, value, visibility, scale, position)
+    if last is None:
+        return _fused(query, key, value, visibility, scale, None)
+    width = query.size(-1)
+    folded = fold_key_bias(query, key, value, last / scale)
+    return _fused(*folded, visibility, scale, None)[..., :width]
+
+
+def _fused(
+    query: Tensor, key: Tensor, value: Tensor, visibility: Visibility, scale: float, bias: Tensor | None
+) -> Tensor:
+    """One call of the kernel; bias (H, Tq, Tk)."""
+    mask = None if visibility.is_full or visibility.is_square_causal else visibility.mask()
+    if bias is not None:
+        seen = visibility.mask()
+        mask = bias.to(query.dtype).expand(seen.size(0), -1, -1, -1).masked_fill(~seen, -torch.inf)
+    return F.scaled_dot_product_attention(
+        query,
+        key,
+        value,
+        attn_mask=mask,
+        is_causal=mask is None and not visibility.is_full,
+        scale=scale,
+        enable_gqa=key.size(1) != query.size(1),
+    )
+
+
+def _by_strips(
+    query: Tensor, key: Tensor, value: Tensor, visibility: Visibility, scale: float, position: Position
+) -> Tensor:
+    def strip(rows: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+        n, seen = rows.size(2), keys.size(2)
+        real = None if visibility.key_mask is None else visibility.key_mask[:, :seen]
+        bias = position.score_bias(n, seen, rows)
+        return _fused(rows, keys, values, Visibility(n, seen, real, rows.device), scale, bias)
+
+    mixed = []
+    for a in range(0, visibility.n_queries, _STRIP_ROWS):
+        b = min(a + _STRIP_ROWS, visibility.n_queries)
+        seen = visibility.start + b
+        inputs = query[:, :, a:b], key[:, :, :seen], value[:, :, :seen]
+        if torch.is_grad_enabled():
+            mixed.append(checkpoint(strip, *inputs, use_reentrant=False, preserve_rng_state=False))
+        else:
+            mixed.append(strip(*inputs))
+    return torch.cat(mixed, dim=2)
