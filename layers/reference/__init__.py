@@ -5,6 +5,7 @@ from .feed_forward import feed_forward, rms_norm, swiglu
 from .linear_nll import linear_nll
 from .rotary import rotary
 from .softmax_attention import softmax_attention
+from .softplus_attention import softplus_attention
 from .visible import visible
 
 __all__ = [
@@ -15,6 +16,7 @@ __all__ = [
     "rms_norm",
     "rotary",
     "softmax_attention",
+    "softplus_attention",
     "swiglu",
     "visible",
 ]
