@@ -15,6 +15,7 @@ from .rms_norm import RMSNorm
 from .rotary import Rotary
 from .sinusoidal import Sinusoidal
 from .softmax_attention import SoftmaxAttention
+from .softplus_attention import SoftplusAttention
 from .swiglu import SwiGLU
 
 __all__ = [
@@ -33,5 +34,6 @@ __all__ = [
     "Rotary",
     "Sinusoidal",
     "SoftmaxAttention",
+    "SoftplusAttention",
     "SwiGLU",
 ]

@@ -9,8 +9,10 @@ from torch import Tensor
 
 # Rows of a strip: more waste the triangle above the diagonal, fewer make matrix products slow.
 _ROWS = 64
-# Elements of a strip, measured: four strips of so many stay in a core's cache, and fewer pay for their launches.
-_ELEMENTS = {"cpu": 1 << 17, "other": 1 << 24}
+# Elements of a strip, measured on a CPU: fewer pay for their launches, more leave the caches.
+_ELEMENTS = {"cpu": 1 << 19, "other": 1 << 24}
+# So few are always allowed; beyond, a strip is at most half of (Tk, Tk), however many heads there are.
+_FEW_ELEMENTS = 1 << 17
 
 
 class Strips:
@@ -39,7 +41,8 @@ class Strips:
         counts = count if len(count) == 1 else count.repeat_interleave(self.groups, dim=0)
         self.count = counts[:, None, :, None]
         self.key_mask = None if key_mask is None else key_mask.repeat_interleave(self.groups, dim=0)[:, None, None]
-        self.elements = _ELEMENTS.get(query.device.type, _ELEMENTS["other"])
+        most = _ELEMENTS.get(query.device.type, _ELEMENTS["other"])
+        self.elements = min(most, max(_FEW_ELEMENTS, self.n_keys * self.n_keys // 2))
         rows = min(max(1, -(-_ROWS // self.repeats)), self.n_queries)
         self.rows = rows
         one = self.repeats * rows * self.n_keys
