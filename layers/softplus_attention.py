@@ -29,7 +29,8 @@ class SoftplusAttention(Attention):
 
     A power of 15 multiplies every relative error of a score by 15. So in half precision queries and keys stay in
     float32 from the position on, in the cache too, and only the rounding of their projections is left: the error of y
-    is then about twice that of softmax attention in half precision for p = 15, and the same for LSSA.
+    is then about twice that of softmax attention in half precision for p = 15 (four times with ``exp``), and the same
+    for LSSA.
 
     The paper has no parameters beyond the projections. Three options go beyond it, all off by default:
     a learned factor on the scores, a learned power, and a power that grows while training begins.
@@ -54,6 +55,8 @@ class SoftplusAttention(Attention):
         ArgumentError: as :class:`Attention`; a number is out of range, the activation is unknown, or there is no power
             to learn or to grow.
     """
+
+    power_step: Tensor
 
     def __init__(
         self,

@@ -112,8 +112,8 @@ def _gradients(
 
     Rows with W = phi: dphi_j = (g.v_j - g.y) / Z. That f itself depends on phi does not matter: B is free of it.
     """
-    dquery, dkey, dvalue = (torch.zeros_like(z, memory_format=torch.contiguous_format) for z in (query, key, value))
-    dpower = torch.zeros_like(query, dtype=torch.float64)[0, :, 0, 0] if on_power else query.new_empty(0)
+    dquery, dkey, dvalue = (query.new_zeros(z.shape) for z in (query, key, value))
+    dpower = query.new_zeros(query.size(1) if on_power else 0, dtype=torch.float64)
     with torch.autocast(query.device.type, enabled=False):
         strips = Strips(query, key, value, count, key_mask, n_buffers=4 if on_power else 3)
         powers = None if power is None else Powers(power)
@@ -239,8 +239,8 @@ def _gradients_fake(
     free_rows: int,
     on_power: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    like = (torch.empty_like(z, memory_format=torch.contiguous_format) for z in (query, key, value))
-    return *like, query.new_empty(query.size(1) if on_power else 0)
+    dquery, dkey, dvalue = (query.new_empty(z.shape) for z in (query, key, value))
+    return dquery, dkey, dvalue, query.new_empty(query.size(1) if on_power else 0)
 
 
 def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:

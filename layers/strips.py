@@ -114,7 +114,7 @@ class Strip:
         return total
 
     def read(self, rows: Tensor) -> Tensor:
-        """This strip's rows of what :meth:`Strips.per_query` gave."""
+        """The strip's rows of what :meth:`Strips.per_query` gave."""
         return rows[self.problems, :, self.rows]
 
     def write(self, rows: Tensor, values: Tensor) -> None:
