@@ -4,6 +4,7 @@ import copy
 import subprocess
 import sys
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -208,19 +209,22 @@ def test_nothing_quadratic_is_allocated(mask: str | None) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads the peak memory that Linux keeps in /proc")
 def test_peak_memory_of_4096_tokens() -> None:
     """One dense float32 matrix of 4 heads alone would be 256 MiB."""
     code = """
-import resource, torch
+import torch
+from pathlib import Path
 from lmzoo.layers import SoftplusAttention
 torch.set_num_threads(1)
 layer = SoftplusAttention(256, 4)
-def run(length):
+def peak(length):
     layer(torch.randn(1, length, 256)).sum().backward()
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-small = run(128)
-print(run(4096) - small)
+    line, = [l for l in Path("/proc/self/status").read_text().splitlines() if l.startswith("VmHWM")]
+    return int(line.split()[1])
+small = peak(128)
+print(peak(4096) - small)
 """
     finished = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    kilobytes = int(finished.stdout.split()[-1]) // (1024 if sys.platform == "darwin" else 1)
-    assert kilobytes < 160 * 1024
+    kilobytes = int(finished.stdout.split()[-1])
+    assert 20 * 1024 < kilobytes < 160 * 1024  # inputs and gradients alone take more than the lower bound
