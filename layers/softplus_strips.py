@@ -57,6 +57,12 @@ def _forward(
     W is homogeneous, so that relu(N A - 1)^p and relu((phi - t) / (max phi - t))^p, t = sum phi / N, give the same B.
     The second form stays in [0, 1]. A row whose phi are equal, or LSSA's, has W = phi, t = 0 and factor 0.
     """
+    fused = _triton(query, value, activation)
+    if fused is not None:
+        of_fused: tuple[Tensor, Tensor] = fused.forward(
+            query, key, value, power, count, key_mask, activation, free_rows
+        )
+        return of_fused
     y, statistics = _outputs(query, value)
     with torch.autocast(query.device.type, enabled=False):
         strips = Strips(query, key, value, count, key_mask, n_buffers=2)
@@ -72,7 +78,7 @@ def _forward(
                 norm = strip.fill_empty(w, total)
             else:
                 threshold, factor = _threshold(strip, w, total, free_rows)
-                flat = (factor == 0).squeeze(-1)
+                flat = (factor <= 0).squeeze(-1)
                 kept = w[flat]
                 _excess(w, threshold, factor)
                 w = powers.raised(w, strip, 0, out=other)
@@ -112,6 +118,12 @@ def _gradients(
 
     Rows with W = phi: dphi_j = (g.v_j - g.y) / Z. That f itself depends on phi does not matter: B is free of it.
     """
+    fused = None if on_power else _triton(query, value, activation)
+    if fused is not None:
+        return (
+            *fused.gradients(gradient, query, key, value, power, count, key_mask, y, statistics, activation),
+            query.new_empty(0),
+        )
     dquery, dkey, dvalue = (query.new_zeros(z.shape) for z in (query, key, value))
     dpower = query.new_zeros(query.size(1) if on_power else 0, dtype=torch.float64)
     with torch.autocast(query.device.type, enabled=False):
@@ -132,7 +144,7 @@ def _gradients(
                 strip.gradient_of_weights(g * inverse, out=dw).sub_(mean * inverse)
                 ds.mul_(dw)
             else:
-                flat = (factor == 0).squeeze(-1)
+                flat = (factor <= 0).squeeze(-1)
                 kept = w[flat]
                 _excess(w, threshold, factor)
                 x_log_x = torch.xlogy(w, w, out=strip.buffers[3]) if on_power else None
@@ -154,6 +166,17 @@ def _gradients(
             strip.write(rows_of_dquery, strip.times_key(ds))
             strip.add_transposed_product(dkeys, ds, strip.query)
     return dquery, dkey, dvalue, dpower.to(query.dtype)
+
+
+def _triton(query: Tensor, value: Tensor, activation: str) -> Any:
+    """The module of fused kernels where they serve, else None."""
+    if query.device.type != "cuda":
+        return None
+    try:
+        from . import softplus_triton
+    except ImportError:
+        return None
+    return softplus_triton if softplus_triton.serves(query, value, activation) else None
 
 
 def _activate(s: Tensor, activation: str) -> None:
