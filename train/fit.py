@@ -11,23 +11,30 @@ from typing import Any
 
 import lightning.pytorch as pl
 import yaml
-from jsonargparse import ArgumentParser
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.fabric.utilities.seed import seed_everything
 from lightning.pytorch.callbacks import ProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 
-from ..errors import ArgumentError, nearest
+from ..errors import ArgumentError, require
 from .checkpoint import AtomicCheckpointIO, ResumeCheckpoint
 from .config import Config, ConfigError, Places, flatten, load_run_config, merge
 from .data import TextDataModule
 from .data.tokenizer_cache import load_tokenizer
 from .metrics_log import MetricsLog
 from .module import LanguageModule
+from .options import (
+    config_of_run,
+    full_class_paths,
+    options,
+    refuse_foreign_options,
+    refuse_unknown_options,
+    split_config_options,
+)
 from .progress import progress_callback, quiet_libraries
 from .run import Run
-from .schema import CLASS_KEYS, check_config, check_trust, find_class, part_base, public_path, readable
+from .schema import check_config, readable
 
 DESCRIPTIONS = {
     "fit": "Train a model from a YAML file. Run the same command again to resume a run that was interrupted.",
@@ -47,6 +54,19 @@ examples:
     "validate": "lmzoo validate --run_dir FOLDER [--KEY VALUE ...]",
     "test": "lmzoo test --run_dir FOLDER [--KEY VALUE ...]",
 }
+
+# Lightning's "int = so many batches, float = this share": the parser reads 1 as 1.0 where typing has cached the other
+# order of the two, so whole numbers are put back.
+WHOLE_OR_FRACTION = tuple(
+    f"trainer.{key}"
+    for key in (
+        "limit_val_batches",
+        "limit_test_batches",
+        "limit_train_batches",
+        "overfit_batches",
+        "val_check_interval",
+    )
+)
 
 TRAINER_DEFAULTS = {
     "log_every_n_steps": 10,
@@ -125,7 +145,7 @@ class TrainingCLI(LightningCLI):
             help="Folder of the run; runs/<config>/seed-<seed> if not given. An unfinished run there is resumed.",
         )
         parser.add_argument(
-            "--checkpoint_every_n_steps", type=int, default=200, help="Optimizer steps between checkpoints."
+            "--checkpoint_every_n_steps", type=int, default=100, help="Optimizer steps between checkpoints."
         )
         parser.add_argument(
             "--allow_classes",
@@ -138,9 +158,14 @@ class TrainingCLI(LightningCLI):
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Merge and check the YAML files ourselves, then hand everything to jsonargparse as one configuration."""
-        files, rest = _split_config_options(args)
-        if not files and self.given is None and self.command != "fit" and not {"-h", "--help"} & set(rest):
-            files = [str(_config_of_run(rest))]
+        files, rest = split_config_options(args)
+        asks = {"-h", "--help"} & set(rest) or any(".help" in word for word in rest)
+        if self.command != "fit" and not asks:
+            if files:
+                raise ConfigError("a run is evaluated with its own configuration; give --run_dir", key="--config")
+            files = [str(config_of_run(rest))]
+        elif not files and self.given is None and not asks:
+            raise ConfigError(f"give a configuration: --config FILE\n{USAGE['fit']}", place="command line")
         merged = dict(self.given or {})
         for file in files:
             config, places = load_run_config(file)
@@ -148,12 +173,20 @@ class TrainingCLI(LightningCLI):
             self.places.of_key.update(places.of_key)
             self.sources.append(file)
         allow = "--allow_classes" in rest
-        for key, value in _options(rest):
-            check_trust(_yaml_value(value), Places({key: "command line"}), key, allow_classes=allow)
+        if not allow:
+            refuse_foreign_options(rest, parser)
         merged = check_config(merged, parser, self.places, allow_classes=allow)
-        rest = _full_class_paths(rest, parser, allow_classes=allow)
-        _refuse_unknown_options(rest, parser)
+        rest = full_class_paths(rest, parser, allow_classes=allow)
+        refuse_unknown_options(rest, parser)
+        given = dict(options(rest))
+        self.places.of_key.update(dict.fromkeys(given, "command line"))
         self.config = parser.parse_args(["--config", json.dumps(merged), *rest])
+        written = {**flatten(merged), **given}
+        self.whole = {
+            key.removeprefix("trainer."): written[key]
+            for key in WHOLE_OR_FRACTION
+            if isinstance(written.get(key), int) and not isinstance(written[key], bool)
+        }
 
     def key_of(self, argument: str) -> str:
         """The full key of a constructor's argument: one that was written down if there is one."""
@@ -176,31 +209,47 @@ class TrainingCLI(LightningCLI):
     # -- building -----------------------------------------------------------------------------------------------
 
     def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:
-        settings = {**self._get(self.config_init, "trainer", default={}), **kwargs}
-        if self.config.checkpoint_every_n_steps < 1:
-            raise ArgumentError("checkpoint_every_n_steps", "1 or more", self.config.checkpoint_every_n_steps)
+        settings = {**self._get(self.config_init, "trainer", default={}), **self.whole, **kwargs}
+        self._check_settings(settings)
         self.run = Run(self.config.run_dir or self._default_folder())
         steps = None if settings["max_steps"] in (-1, None) else settings["max_steps"]
         passes = 1 if settings["max_epochs"] is None and steps is None else settings["max_epochs"]
         self.datamodule.limit_batches(passes=passes, steps=steps, accumulate=settings["accumulate_grad_batches"])
         settings["max_epochs"] = 1
-        settings.setdefault("default_root_dir", None)
         settings["default_root_dir"] = settings["default_root_dir"] or str(self.run.folder)
-        if settings["logger"] in (None, True):
-            # made when training starts: a logger makes its folder at once, and nothing is to be made before that
+        # Ours are made when training starts: a logger makes its folder at once, and nothing is to be made before.
+        self.default_loggers = settings["logger"] in (None, True)
+        if self.default_loggers:
             settings["logger"] = False
-            self.default_loggers = True
-        else:
-            self.default_loggers = False
         self.log = MetricsLog(self.run.metrics_file, settings["log_every_n_steps"])
-        ours = [self.log, ResumeCheckpoint(self.run.checkpoint_folder, self.config.checkpoint_every_n_steps)]
+        self.checkpoint = ResumeCheckpoint(self.run.checkpoint_folder, self.config.checkpoint_every_n_steps)
         bar = progress_callback() if settings["enable_progress_bar"] is not False else None
-        if bar:
-            ours.append(bar)
+        ours = [self.log, self.checkpoint, *([bar] if bar else [])]
         settings["enable_progress_bar"] = isinstance(bar, ProgressBar)
         settings["callbacks"] = [*(settings["callbacks"] or []), *ours]
         settings["plugins"] = [*(settings["plugins"] or []), AtomicCheckpointIO()]
         return pl.Trainer(**settings)
+
+    def _check_settings(self, settings: dict[str, Any]) -> None:
+        """What Lightning would find out late, or would do to a run that is one epoch to it."""
+        every = self.config.checkpoint_every_n_steps
+        require(every >= 1, "checkpoint_every_n_steps", "1 or more", every)
+        require(settings["log_every_n_steps"] >= 1, "log_every_n_steps", "1 or more", settings["log_every_n_steps"])
+        limit = settings["limit_train_batches"]
+        require(limit in (None, 1.0), "limit_train_batches", "no limit: max_steps says how long a run is", limit)
+        require(
+            not settings["overfit_batches"],
+            "overfit_batches",
+            "0: it would change the data",
+            settings["overfit_batches"],
+        )
+        for name, length in (
+            ("context_length", self.datamodule.context_length),
+            ("eval_context_length", self.datamodule.eval_context_length),
+        ):
+            self.model.check_length(length, name)
+        if self.datamodule.tokenizer_name is not None:
+            _ = self.datamodule.tokenizer  # loads it, and checks vocab_size against it
 
     def _default_folder(self) -> Path:
         name = "-".join(Path(source).stem for source in self.sources) or "default"
@@ -215,6 +264,7 @@ class TrainingCLI(LightningCLI):
         """The whole configuration as plain values, every default spelt out; links left out, as they follow."""
         dumped = self.parser.dump(self.config, skip_unset=False, format="yaml")
         loaded: Config = yaml.safe_load(dumped)
+        loaded["trainer"].update(self.whole)
         for key in ("config", "allow_classes", "run_dir"):
             loaded.pop(key, None)
         return loaded
@@ -251,83 +301,3 @@ def _one_message(cli: TrainingCLI) -> Iterator[None]:
         raise readable(str(error), cli.places) from None
     except (MisconfigurationException, ValueError, TypeError) as error:
         raise ConfigError(" ".join(str(error).split()), place=", ".join(cli.sources) or None) from error
-
-
-def _split_config_options(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Take ``--config FILE`` (or ``-c``, or with ``=``) out of the words of a command line."""
-    files: list[str] = []
-    rest: list[str] = []
-    words = iter(arguments)
-    for word in words:
-        name, equals, value = word.partition("=")
-        if name not in ("--config", "-c"):
-            rest.append(word)
-            continue
-        file = value if equals else next(words, None)
-        if not file:
-            raise ConfigError("expected a YAML file after it", key=name, place="command line")
-        files.append(file)
-    return files, rest
-
-
-def _options(arguments: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """The options of a command line as (key, value): ``--a.b=c``, ``--a.b c`` and ``--a.b+=c`` alike."""
-    for i, word in enumerate(arguments):
-        if word.startswith("--"):
-            name, equals, value = word[2:].partition("=")
-            following = arguments[i + 1] if i + 1 < len(arguments) else ""
-            yield name.removesuffix("+"), value if equals else following
-
-
-def _yaml_value(text: str) -> Any:
-    try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError:
-        return text
-
-
-def _full_class_paths(arguments: list[str], parser: ArgumentParser, *, allow_classes: bool) -> list[str]:
-    """Write ``--model.feed_forward SwiGLU`` out as its full class path, with the same checks as in a file."""
-    bases = {a.dest: base for a in parser._actions if (base := part_base(getattr(a, "_typehint", None)))}
-    words = list(arguments)
-    for i, word in enumerate(words):
-        name, equals, value = word.partition("=")
-        key = name.removeprefix("--").removesuffix(".class_path")
-        if not name.startswith("--") or key not in bases:
-            continue
-        value = value if equals else (words[i + 1] if i + 1 < len(words) else "")
-        if not value or value[0] in "{[-" or value == "null":
-            continue
-        place = Places({key: "command line"})
-        full = public_path(find_class(value, bases[key], key, place, allow_classes=allow_classes))
-        if equals:
-            words[i] = f"{name}={full}"
-        else:
-            words[i + 1] = full
-    return words
-
-
-def _refuse_unknown_options(arguments: Sequence[str], parser: ArgumentParser) -> None:
-    """Name the nearest options for a misspelt one; options below a part are jsonargparse's to judge."""
-    options = {o for a in parser._actions for o in a.option_strings}
-    options -= {"--model", "--data", "--trainer"}  # whole files past our checks; --config is the way
-    parts = tuple(f"--{a.dest}." for a in parser._actions if part_base(getattr(a, "_typehint", None)))
-    containers = tuple(f"--{key}" for key in CLASS_KEYS)
-    for word in arguments:
-        name = word.partition("=")[0]
-        if not name.startswith("--") or name in options or name.startswith((*parts, *containers)):
-            continue
-        close = ", ".join(nearest(name, options))
-        raise ConfigError(f"unknown option; nearest valid options: {close}", key=name, place="command line")
-
-
-def _config_of_run(arguments: Sequence[str]) -> Path:
-    """The stored configuration of the run that ``validate`` and ``test`` were pointed at."""
-    for i, word in enumerate(arguments):
-        name, equals, value = word.partition("=")
-        if name == "--run_dir":
-            folder = Path(value if equals else arguments[i + 1] if i + 1 < len(arguments) else "")
-            if not (folder / "config.yaml").is_file():
-                raise ConfigError(f"expected the folder of a run, with a config.yaml in it, got {folder}", key=name)
-            return folder / "config.yaml"
-    raise ConfigError("give the run to evaluate: --run_dir FOLDER (or --config FILE)", place="command line")
