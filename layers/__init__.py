@@ -19,6 +19,7 @@ from .rotary import Rotary
 from .sigmoid_attention import SigmoidAttention
 from .sinusoidal import Sinusoidal
 from .softmax_attention import SoftmaxAttention
+from .softplus_attention import SoftplusAttention
 from .ssmax_attention import SSMaxAttention
 from .swiglu import SwiGLU
 from .t5_bias import T5Bias
@@ -44,6 +45,7 @@ __all__ = [
     "SigmoidAttention",
     "Sinusoidal",
     "SoftmaxAttention",
+    "SoftplusAttention",
     "SwiGLU",
     "T5Bias",
 ]

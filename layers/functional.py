@@ -7,6 +7,7 @@ from .qk_norm_attention import qk_norm_attention
 from .relu_attention import relu_attention
 from .rotary import extend_rotary, rotary
 from .sigmoid_attention import sigmoid_attention
+from .softplus_functional import softplus_attention
 from .ssmax_attention import ssmax_attention
 
 __all__ = [
@@ -18,5 +19,6 @@ __all__ = [
     "relu_attention",
     "rotary",
     "sigmoid_attention",
+    "softplus_attention",
     "ssmax_attention",
 ]

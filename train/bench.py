@@ -17,6 +17,7 @@ from rich.progress import track
 from rich.table import Table
 
 from ..errors import nearest, require
+from .bench_attention import bench_softplus, bench_softplus_memory, bench_softplus_reference
 from .config import ConfigError, write_atomically
 from .environment import environment
 
@@ -37,6 +38,7 @@ class Result:
         high: the upper quartile.
         pairs: how many pairs were timed.
         note: what else a reader has to know.
+        unit: what ``ours`` and ``baseline`` are: ms for seconds, MB for bytes of memory, shown in these.
     """
 
     name: str
@@ -48,6 +50,7 @@ class Result:
     high: float
     pairs: int
     note: str = ""
+    unit: str = "ms"
 
 
 def compare_steps(name: str, what: str, ours: Step, baseline: Step, *, pairs: int, note: str = "") -> Result:
@@ -185,6 +188,9 @@ BENCHMARKS: dict[str, Callable[[int, str], Result]] = {
     "decoder": bench_decoder,
     "head": bench_head,
     "complex": bench_complex,
+    "softplus": bench_softplus,
+    "softplus-reference": bench_softplus_reference,
+    "softplus-memory": bench_softplus_memory,
 }
 
 
@@ -218,15 +224,19 @@ def show(results: list[Result]) -> None:
     """Print the table: above 1.00x, ours is faster."""
     console = Console(highlight=False)
     table = Table(title=f"speed against the baseline ({torch.get_num_threads()} threads, torch {torch.__version__})")
-    for column in ("what", "ours ms", "baseline ms", "speed-up", "quartiles", "pairs"):
+    for column in ("what", "ours", "baseline", "ratio", "quartiles", "pairs"):
         table.add_column(column, justify="left" if column == "what" else "right")
     for r in results:
         table.add_row(
             f"{r.what}\n[dim]{r.note}[/dim]",
-            f"{r.ours * 1e3:.1f}",
-            f"{r.baseline * 1e3:.1f}",
+            _amount(r.ours, r.unit),
+            _amount(r.baseline, r.unit),
             f"[bold]{r.speedup:.2f}x[/bold]",
             f"{r.low:.2f} to {r.high:.2f}",
             str(r.pairs),
         )
     console.print(table)
+
+
+def _amount(value: float, unit: str) -> str:
+    return f"{value * {'ms': 1e3, 'MB': 1e-6}[unit]:.1f} {unit}"

@@ -152,9 +152,15 @@ class LanguageModule(pl.LightningModule):
     # -- training -----------------------------------------------------------------------------------------------
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
-        """Make dropout a pure function of (seed, batch, rank), so that a resumed run draws the same masks."""
+        """Make dropout a pure function of (seed, batch, rank), so that a resumed run draws the same masks, and tell
+        the parts that change with training how many optimizer steps were taken.
+        """
         entropy = np.random.SeedSequence([self.seed, batch_idx, self.global_rank])
         torch.manual_seed(int(entropy.generate_state(1, np.uint64)[0]) >> 1)
+        for module in self.network.modules():
+            set_step = getattr(module, "set_step", None)
+            if callable(set_step):
+                set_step(self.global_step)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         nll = self._nll(batch["input_ids"])

@@ -8,6 +8,7 @@ from .linear_nll import linear_nll
 from .pointwise_attention import relu_attention, sigmoid_attention
 from .rotary import rotary
 from .softmax_attention import softmax_attention
+from .softplus_attention import softplus_attention
 from .t5_bias import t5_bias
 from .visible import visible
 
@@ -23,6 +24,7 @@ __all__ = [
     "rotary",
     "sigmoid_attention",
     "softmax_attention",
+    "softplus_attention",
     "ssmax_attention",
     "swiglu",
     "t5_bias",
