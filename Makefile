@@ -34,7 +34,7 @@ $(STAMP): pyproject.toml constraints.txt Makefile
 	@echo "== $(VENV) is ready =="
 
 demo: setup
-	@echo "== comparing rotary, ALiBi and no position on embedded text (a few minutes) =="
+	@echo "== comparing rotary, complex and softplus attention on embedded text (a few minutes) =="
 	@$(BIN)/lmzoo compare configs/compare/demo.yaml --output $(DEMO_OUTPUT)
 
 test: setup lint types unit

@@ -79,7 +79,7 @@ def _overview() -> None:
     console.print(table)
     console.print(
         "\nStart here:\n"
-        "  lmzoo compare configs/compare/demo.yaml              rotary, ALiBi and no position on embedded text\n"
+        "  lmzoo compare configs/compare/demo.yaml              rotary, complex and softplus attention\n"
         "  lmzoo fit --config configs/python-docs/tiny.yaml     one model; --model.position ALiBi to change a part\n"
         "  lmzoo COMMAND --help                                 what a command takes",
         highlight=False,
