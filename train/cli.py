@@ -49,10 +49,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _implementation(command: str) -> Callable[[list[str]], int]:
     # imported late: `lmzoo --help` answers at once
-    if command in ("fit", "validate", "test"):
-        from .execute import evaluate, fit
+    if command == "fit":
+        from .execute import fit
 
-        return fit if command == "fit" else lambda rest: evaluate(command, rest)
+        return fit
+    if command in ("validate", "test"):
+        from .evaluate import evaluate
+
+        return lambda rest: evaluate(command, rest)
     if command == "compare":
         from .compare import main as compare
 

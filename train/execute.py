@@ -1,33 +1,23 @@
-"""Carrying out a run: train, evaluate, export, write the records."""
+"""``lmzoo fit``: train, score, export, write the records."""
 
 from __future__ import annotations
 
 import contextlib
-import json
 import statistics
 from collections.abc import Sequence
 from typing import Any
 
-import torch
 from lightning.pytorch.callbacks import EarlyStopping
-from rich.table import Table
-from safetensors.torch import load_model
 
 from ..errors import ArgumentError
-from ..models import LMZooForCausalLM
-from ..tokenization import tokenizer_sha256
 from .checkpoint import RunInterrupted
-from .config import ConfigError, differing_keys, finite, load_yaml
+from .config import ConfigError
 from .console import console, say
-from .data.tokenizer_cache import load_tokenizer
-from .environment import MemoryMeter, commit, versions
+from .environment import MemoryMeter
 from .export import export_model
 from .fit import TrainingCLI
 from .guard import TrainingStopped
-
-Record = dict[str, Any]
-
-FIGURES = {"token_perplexity": 2, "word_perplexity": 2, "bits_per_byte": 4}  # shown, with their decimals
+from .records import Record, final_records, show_records
 
 
 def fit(arguments: Sequence[str]) -> int:
@@ -110,120 +100,6 @@ def stopped_early(cli: TrainingCLI) -> bool:
     )
 
 
-def evaluate(split_command: str, arguments: Sequence[str]) -> int:
-    """``lmzoo validate`` and ``lmzoo test``: the record of one split, shown and added to ``evaluations.jsonl``."""
-    cli = TrainingCLI(split_command, arguments)
-    refuse_other_model(cli)
-    cli.model.configure_model()
-    load_weights(cli)
-    split = "validation" if split_command == "validate" else "test"
-    record = split_record(cli, split)
-    if cli.trainer.is_global_zero:
-        with (cli.run.folder / "evaluations.jsonl").open("a", encoding="utf-8") as stream:
-            stream.write(json.dumps(finite(record), allow_nan=False) + "\n")
-        show_records([record])
-    return 0
-
-
-# what may be asked of a trained model: other text, other evaluation windows, another machine
-_MAY_DIFFER = (
-    "trainer",
-    "data.source",
-    "data.raw",
-    "data.detokenize",
-    "data.eval_context_length",
-    "data.eval_batch_size",
-    "data.num_workers",
-    "data.cache_dir",
-    "checkpoint_every_n_steps",
-)
-
-
-def refuse_other_model(cli: TrainingCLI) -> None:
-    """Raise unless the configuration is that of the run but for :data:`_MAY_DIFFER`."""
-    keys = differing_keys(load_yaml(cli.run.config_file), cli.resolved(), ignore=_MAY_DIFFER)
-    if keys:
-        raise ConfigError(f"this run was trained otherwise, and what it was trained with cannot be changed now: {keys}")
-
-
-def load_weights(cli: TrainingCLI) -> None:
-    """The exported weights and tokenizer of a finished run, else the weights of its newest checkpoint.
-
-    Raises:
-        ConfigError: there are none, or the text's tokenizer is not the one that the checkpoint was trained with.
-    """
-    exported = cli.run.folder / "model.safetensors"
-    if exported.is_file():
-        load_model(LMZooForCausalLM.from_decoder(cli.model.network), exported)
-        cli.datamodule.use_tokenizer(load_tokenizer(str(cli.run.folder)))
-        return
-    newest = cli.run.newest_checkpoint()
-    if newest is None:
-        raise ConfigError(f"{cli.run.folder} holds neither model.safetensors nor a checkpoint", key="run_dir")
-    say(f"the run is not finished; evaluating its checkpoint {newest.name}")
-    loaded = torch.load(newest, map_location="cpu", weights_only=True)
-    cli.model.load_state_dict(loaded["state_dict"])
-    trained_with = loaded[type(cli.datamodule).__qualname__]["tokenizer_sha256"]
-    if tokenizer_sha256(cli.datamodule.tokenizer) != trained_with:
-        raise ConfigError("the text gives another tokenizer than the run was trained with; finish the run first")
-
-
-def split_record(cli: TrainingCLI, split: str) -> Record:
-    """Score a whole split with the model's present weights; the record carries its passport."""
-    validated = cli.log.validated
-    card = passport(cli, split)
-    at_end = split == "validation" and validated is not None and validated[0] == cli.trainer.global_step
-    if validated is not None and at_end and validated[1]["tokens"] == card["tokens"]:
-        figures = validated[1]  # training ended with this very evaluation
-    else:
-        # a record is of a whole split, whatever was limited during training
-        cli.trainer.limit_val_batches = cli.trainer.limit_test_batches = 1.0
-        run_split = cli.trainer.validate if split == "validation" else cli.trainer.test
-        run_split(cli.model, cli.datamodule, verbose=False)
-        figures = cli.model.perplexity.compute()
-    for name in ("tokens", "words", "bytes"):
-        if figures[name] != card[name]:
-            raise RuntimeError(f"{figures[name]} {name} of the {split} split were scored, not its {card[name]}")
-    return {
-        "split": split,
-        "protocol": "non_overlapping",
-        "length": cli.datamodule.eval_context_length,
-        "stride": None,
-        **figures,
-        "passport": card,
-    }
-
-
-def final_records(cli: TrainingCLI) -> list[Record]:
-    """Validation and test records of the final weights; validation is left out where the run was told to."""
-    wanted = [s for s in ("validation", "test") if s == "test" or cli.trainer.limit_val_batches != 0]
-    records = []
-    for split in wanted:
-        if split in cli.datamodule.splits:
-            records.append(split_record(cli, split))
-            if split == "validation":
-                cli.log.write_validation(cli.trainer, records[-1])
-        else:
-            say(f"this corpus has no {split} split; it is left out of the records")
-    return records
-
-
-def passport(cli: TrainingCLI, split: str) -> dict[str, Any]:
-    """What has to stand beside a figure for it to be compared: corpus, tokenizer, model, precision, code."""
-    counts = cli.model.counts
-    return {
-        **cli.datamodule.passport(split),
-        "train_length": cli.datamodule.context_length,
-        "dtype": str(cli.trainer.precision),
-        "seed": cli.config.seed_everything,
-        "parameters": counts.total,
-        "embedding_parameters": counts.embedding,
-        "head_parameters": counts.head,
-        "versions": versions(),
-        "commit": commit(),
-    }
-
-
 def results(cli: TrainingCLI, records: list[Record], peak_memory_mb: float, memory_kind: str) -> dict[str, Any]:
     """The content of ``results.json``."""
     counts, log = cli.model.counts, cli.log
@@ -240,17 +116,3 @@ def results(cli: TrainingCLI, records: list[Record], peak_memory_mb: float, memo
         "flops_per_token": counts.training_flops_per_token(cli.datamodule.context_length),
         "records": records,
     }
-
-
-def show_records(records: Sequence[Record]) -> None:
-    """Print the three figures of each split."""
-    table = Table(title=None)
-    for column in ("split", "tokens", "token perplexity", "word perplexity", "bits per byte"):
-        table.add_column(column, justify="left" if column == "split" else "right")
-    for r in records:
-        table.add_row(
-            r["split"],
-            f"{r['tokens']:,}",
-            *(f"{r[k]:,.{n}f}" if r[k] is not None else "too large" for k, n in FIGURES.items()),
-        )
-    console.print(table)
