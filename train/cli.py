@@ -50,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _implementation(command: str) -> Callable[[list[str]], int]:
     # imported late: `lmzoo --help` answers at once
     if command == "fit":
-        from .execute import fit
+        from .fit import fit
 
         return fit
     if command in ("validate", "test"):

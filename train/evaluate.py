@@ -13,8 +13,8 @@ from ..tokenization import tokenizer_sha256
 from .config import ConfigError, differing_keys, finite, load_yaml
 from .console import say
 from .data.tokenizer_cache import load_tokenizer
-from .fit import TrainingCLI
 from .records import show_records, split_record
+from .training_cli import TrainingCLI
 
 
 def evaluate(split_command: str, arguments: Sequence[str]) -> int:

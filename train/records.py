@@ -9,7 +9,7 @@ from rich.table import Table
 
 from .console import console, say
 from .environment import commit, versions
-from .fit import TrainingCLI
+from .training_cli import TrainingCLI
 
 Record = dict[str, Any]
 

@@ -12,8 +12,8 @@ import pytest
 import torch
 import yaml
 from lmzoo.train.cli import main
-from lmzoo.train.fit import TrainingCLI
 from lmzoo.train.run import Run
+from lmzoo.train.training_cli import TrainingCLI
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import pandas as pd
 
 from .formats import listed
 from .load import absent
 
 _NOT_RECORDED = "not recorded"
+_COMMIT = "commit"
 
 
 def software_sentence(records: pd.DataFrame) -> str:
@@ -26,7 +30,7 @@ def _differing(records: pd.DataFrame) -> dict[str, dict[str, list[int]]]:
     """What differs -> value -> places of the records that have it."""
     found = [_software(row) for row in records.to_dict("records")]
     differing: dict[str, dict[str, list[int]]] = {}
-    for name in dict.fromkeys(name for one in found for name in one):
+    for name in sorted(dict.fromkeys(name for one in found for name in one), key=lambda name: name == _COMMIT):
         values: dict[str, list[int]] = {}
         for place, one in enumerate(found):
             values.setdefault(one.get(name, _NOT_RECORDED), []).append(place)
@@ -35,10 +39,10 @@ def _differing(records: pd.DataFrame) -> dict[str, dict[str, list[int]]]:
     return differing
 
 
-def _software(record: dict[str, object]) -> dict[str, str]:
+def _software(record: Mapping[Any, Any]) -> dict[str, str]:
     versions, commit = record.get("versions"), record.get("commit")
     found = {str(name): str(value) for name, value in versions.items()} if isinstance(versions, dict) else {}
-    return found if absent(commit) else {**found, "commit": _short_commit(str(commit))}
+    return found if absent(commit) else {**found, _COMMIT: _short_commit(str(commit))}
 
 
 def _short_commit(commit: str) -> str:

@@ -36,7 +36,7 @@ def test_splits_of_a_data_set(hub):
     corpus = load_source("hub:owner/name:config")
     assert list(corpus.documents("train")) == ["a", "b"]
     assert list(corpus.documents("validation")) == ["c"]
-    with pytest.raises(MissingSplitError, match="hub:owner/name:config has no split test; it has train, dev$"):
+    with pytest.raises(MissingSplitError, match=r"hub:owner/name:config has no split test; it has train, dev$"):
         list(corpus.documents("test"))
     assert hub["calls"] == [("owner/name", "config", None)]
 
@@ -45,7 +45,7 @@ def test_a_data_set_without_validation_says_how_to_train_all_the_same(hub):
     hub["answer"] = {"train": {"text": ["a"]}, "test": {"text": ["b"]}}
     corpus = load_source("hub:o/n")
     assert not corpus.has("validation")
-    with pytest.raises(MissingSplitError, match="it has train, test; --trainer.limit_val_batches 0 trains without"):
+    with pytest.raises(MissingSplitError, match=r"it has train, test; --trainer\.limit_val_batches 0 trains without"):
         list(corpus.documents("validation"))
 
 

@@ -1,4 +1,5 @@
 import io
+import itertools
 import json
 import re
 
@@ -144,7 +145,7 @@ def test_a_difference_is_never_parted_from_its_figure_unsaid(three_by_two, width
     document, _ = write_report(three_by_two)
     for table in terminal_tables(document, width):
         titles = [str(column.header) for column in table.columns]
-        for before, title in zip(titles, titles[1:], strict=False):
+        for before, title in itertools.pairwise(titles):
             if title == "Δ":
                 assert "perplexity" in before
         assert titles[1] != "Δ"
