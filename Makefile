@@ -26,14 +26,15 @@ $(STAMP): pyproject.toml constraints.txt Makefile
 	@echo "== setting up $(VENV) (a few minutes the first time) =="
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "lmzoo needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) --version). Try: make $(MAKECMDGOALS) PYTHON=python3.12"; exit 1; }
-	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv $(VENV) || \
+	  { echo "$(PYTHON) could not make an environment with pip in it. On Debian and Ubuntu: apt install python3-venv"; exit 1; }
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check $$(grep '^torch==' constraints.txt)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
 	@touch $(STAMP)
 	@echo "== $(VENV) is ready =="
 
 demo: setup
-	@echo "== comparing rotary, ALiBi and no position on embedded text (a few minutes) =="
+	@echo "== comparing rotary, complex and softplus attention on embedded text (a few minutes) =="
 	@$(BIN)/lmzoo compare configs/compare/demo.yaml --output $(DEMO_OUTPUT)
 
 test: setup lint types unit

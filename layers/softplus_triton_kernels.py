@@ -67,6 +67,7 @@ def forward_kernel(
     WIDTH: tl.constexpr, VALUE_WIDTH: tl.constexpr, PADDED: tl.constexpr, VALUE_PADDED: tl.constexpr,
     ACTIVATION: tl.constexpr, REWEIGHT: tl.constexpr, MASKED: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
+    """Y and the statistics of a block of rows: a pass for sum and maximum of phi, a pass for W v."""
     problem = tl.program_id(1)
     batch, head = problem // n_heads, problem % n_heads
     group = batch * n_groups + head // (n_heads // n_groups)

@@ -46,8 +46,9 @@ class Decoder(nn.Module):
     Weights are drawn from a stream of their own for each parameter name, all seeded by one number from torch's global
     generator. So two decoders built under one seed agree in every tensor they have in common, whatever other parts they
     hold. Linear and embedding weights are Normal(0, ``init_std``), those of an ``output`` projection, which writes to
-    the residual stream, Normal(0, ``init_std`` / sqrt(2 ``n_layers``)), biases 0. A part that defines
-    ``initialise(std, generator)`` initialises its own direct parameters instead.
+    the residual stream, Normal(0, ``init_std`` / sqrt(2 ``n_layers``)), biases, which is to say whatever has fewer than
+    two dimensions there and in the head, 0. A part that defines ``initialise(std, generator)`` initialises its own
+    direct parameters instead.
 
     Args:
         vocab_size: V.
@@ -197,8 +198,8 @@ class Decoder(nn.Module):
             if hasattr(module, "initialise"):
                 module.initialise(std, generator)
             elif isinstance(module, nn.Linear | nn.Embedding) or (module is self.head and not self.head.tied):
-                for name, parameter in module.named_parameters(recurse=False):
-                    draw(parameter, 0.0 if name == "bias" else std, generator)
+                for parameter in module.parameters(recurse=False):
+                    draw(parameter, 0.0 if parameter.ndim < 2 else std, generator)
 
 
 def draw(parameter: Tensor, std: float, generator: torch.Generator) -> None:

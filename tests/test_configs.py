@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 from lmzoo.train.config import load_run_config
-from lmzoo.train.fit import TrainingCLI, check
+from lmzoo.train.training_cli import TrainingCLI, check
 
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"
 RUNS = sorted(p for p in CONFIGS.rglob("*.yaml") if p.parent.name != "compare")

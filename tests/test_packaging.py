@@ -1,6 +1,7 @@
 """The package as users get it: light to import, whole in a wheel, under the same name everywhere."""
 
 import re
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -55,15 +56,39 @@ def test_imports_go_downwards():
             assert not re.search(r"^\s*(from|import) lmzoo\b", text, re.MULTILINE), f"{file}: import relatively"
 
 
+def checkout_files() -> list[Path]:
+    """What belongs to the checkout, relative to it: no environment, no build output, nothing that git ignores."""
+    listing = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    try:
+        done = subprocess.run(listing, cwd=ROOT, capture_output=True, text=True, check=True)
+        names = [Path(name) for name in done.stdout.split("\0") if name]
+    except (OSError, subprocess.CalledProcessError):  # an unpacked archive, or no git
+        made = {"build", "dist", "runs", "__pycache__"}
+        found = [path.relative_to(ROOT) for path in ROOT.rglob("*")]
+        unmade = [p for p in found if not made & set(p.parts) and not any(".egg-info" in part for part in p.parts)]
+        names = [path for path in unmade if not path.parts[0].startswith(".")]
+    return [name for name in names if (ROOT / name).is_file()]
+
+
 @pytest.fixture(scope="module")
-def wheel(tmp_path_factory) -> Path:
+def source(tmp_path_factory) -> Path:
+    """A copy of the checkout, so that building leaves nothing in it and takes nothing that was built before."""
+    folder = tmp_path_factory.mktemp("source") / "lmzoo"
+    for name in checkout_files():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / name, folder / name)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def wheel(source, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("wheel")
     command = [
         sys.executable,
         "-m",
         "pip",
         "wheel",
-        str(ROOT),
+        str(source),
         "--no-deps",
         "--no-build-isolation",
         "-q",
@@ -77,14 +102,20 @@ def wheel(tmp_path_factory) -> Path:
 
 @pytest.mark.slow
 def test_the_wheel_holds_every_module_and_yaml_file_and_no_tests(wheel):
-    names = set(zipfile.ZipFile(wheel).namelist())
+    names = {name for name in zipfile.ZipFile(wheel).namelist() if name.startswith("lmzoo/")}
     folders = ("layers", "models", "tokenization", "train", "configs")
-    for folder in folders:
-        for file in (ROOT / folder).rglob("*"):
-            if file.suffix in (".py", ".yaml", ".html", ".css", ".md") and "__pycache__" not in file.parts:
-                assert f"lmzoo/{file.relative_to(ROOT)}" in names
-    assert "lmzoo/py.typed" in names
-    assert not [n for n in names if "tests/" in n or "notebooks/" in n]
+    suffixes = (".py", ".yaml", ".html", ".css", ".md")
+    files = checkout_files()
+    packed = {f"lmzoo/{file}" for file in files if file.parts[0] in folders and file.suffix in suffixes}
+    root = {f"lmzoo/{file}" for file in files if len(file.parts) == 1 and file.suffix == ".py"}
+    assert len(packed) > 100
+    assert names == packed | root | {"lmzoo/py.typed"}
+
+
+@pytest.mark.slow
+def test_building_leaves_the_checkout_alone(wheel, source):
+    assert (source / "build").is_dir()  # where setuptools leaves its intermediate files
+    assert not {"build", "lmzoo.egg-info"} & {file.parts[0] for file in checkout_files()}
 
 
 @pytest.mark.slow

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
+import signal
+from collections.abc import Iterator
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import lightning.pytorch as pl
@@ -36,6 +40,10 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         return loaded
 
 
+class RunInterrupted(Exception):
+    """The run was asked to stop and has done so at the end of a step."""
+
+
 class ResumeCheckpoint(Checkpoint):
     """Saves the whole training state every so many optimizer steps, and keeps the newest few.
 
@@ -54,19 +62,45 @@ class ResumeCheckpoint(Checkpoint):
         self.folder = Path(folder)
         self.every_n_steps = every_n_steps
         self.keep = keep
+        self._asked_to_stop = False
+
+    @contextlib.contextmanager
+    def stopping_on_signals(self) -> Iterator[None]:
+        """Inside, Ctrl-C and SIGTERM end the run after the step at hand, with a checkpoint; a second Ctrl-C at once."""
+
+        def ask(number: int, frame: FrameType | None) -> None:
+            if self._asked_to_stop and number == signal.SIGINT:
+                raise KeyboardInterrupt
+            self._asked_to_stop = True
+
+        before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
 
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *args: Any) -> None:
+        if self._asked_to_stop and self._step_ends_here(trainer) and not _validation_follows(trainer):
+            self._save(trainer)
+            raise RunInterrupted
         if self._due(trainer) and not _validation_follows(trainer):
             self._save(trainer)
+
+    def on_validation_batch_end(self, *args: Any, **kwargs: Any) -> None:
+        if self._asked_to_stop:
+            raise RunInterrupted  # the last checkpoint is from before this validation, which will be made again
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if trainer.state.fn == "fit" and not trainer.sanity_checking and self._due(trainer):
             self._save(trainer)
 
     def _due(self, trainer: pl.Trainer) -> bool:
-        step = int(trainer.global_step)
-        step_ends_here = bool(trainer.fit_loop.total_batch_idx + 1 == step * trainer.accumulate_grad_batches)
-        return step_ends_here and step % self.every_n_steps == 0
+        return self._step_ends_here(trainer) and trainer.global_step % self.every_n_steps == 0
+
+    @staticmethod
+    def _step_ends_here(trainer: pl.Trainer) -> bool:
+        return bool(trainer.fit_loop.total_batch_idx + 1 == trainer.global_step * trainer.accumulate_grad_batches)
 
     def _save(self, trainer: pl.Trainer) -> None:
         trainer.save_checkpoint(self.folder / f"step-{trainer.global_step:08d}.ckpt")

@@ -50,10 +50,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _implementation(command: str) -> Callable[[list[str]], int]:
     # imported late: `lmzoo --help` answers at once
-    if command in ("fit", "validate", "test"):
-        from .execute import evaluate, fit
+    if command == "fit":
+        from .fit import fit
 
-        return fit if command == "fit" else lambda rest: evaluate(command, rest)
+        return fit
+    if command in ("validate", "test"):
+        from .evaluate import evaluate
+
+        return lambda rest: evaluate(command, rest)
     if command == "compare":
         from .compare import main as compare
 
@@ -84,7 +88,7 @@ def _overview() -> None:
     console.print(table)
     console.print(
         "\nStart here:\n"
-        "  lmzoo compare configs/compare/demo.yaml              rotary, ALiBi and no position on embedded text\n"
+        "  lmzoo compare configs/compare/demo.yaml              rotary, complex and softplus attention\n"
         "  lmzoo fit --config configs/python-docs/tiny.yaml     one model; --model.position ALiBi to change a part\n"
         "  lmzoo COMMAND --help                                 what a command takes",
         highlight=False,

@@ -30,11 +30,12 @@ def main(arguments: Sequence[str]) -> int:
     parser = ArgumentParser(prog="lmzoo compare", description=DESCRIPTION, exit_on_error=True)
     add_compare_arguments(parser)
     given = parser.parse_args(list(arguments))
+    # the lists are read here and not by the parser, whose message would name the function that reads them
     return compare(
         given.file,
         output=given.output,
-        seeds=given.seeds,
-        variants=given.variants,
+        seeds=None if given.seeds is None else _numbers(given.seeds),
+        variants=None if given.variants is None else _names(given.variants),
         set=given.set,
         report_only=given.report_only,
         allow_classes=given.allow_classes,
@@ -45,8 +46,8 @@ def add_compare_arguments(parser: ArgumentParser) -> None:
     """The command's arguments."""
     parser.add_argument("file", help="Comparison file; with --report_only also the folder of a comparison.")
     parser.add_argument("--output", type=str | None, default=None, help="Folder of the runs; runs/<name> if not given.")
-    parser.add_argument("--seeds", type=_numbers, default=None, metavar="0,1", help="Seeds, instead of the file's.")
-    parser.add_argument("--variants", type=_names, default=None, metavar="a,b", help="Run only these variants now.")
+    parser.add_argument("--seeds", type=str | None, default=None, metavar="0,1", help="Seeds, instead of the file's.")
+    parser.add_argument("--variants", type=str | None, default=None, metavar="a,b", help="Run only these variants now.")
     parser.add_argument(
         "--set",
         action="append",
@@ -151,17 +152,25 @@ def _settings(words: Sequence[str]) -> Config:
         key, equals, value = word.partition("=")
         if not equals or not all(key.split(".")):
             raise ConfigError(f"expected KEY=VALUE, got {word!r}", key="--set", place="command line")
-        nested = yaml.safe_load(value)
+        try:
+            nested = yaml.safe_load(value)
+        except (yaml.YAMLError, ValueError) as error:  # ValueError: a date that no calendar has
+            reason = getattr(error, "problem", None) or error
+            message = f"expected a value as in YAML after {key}=, got {value!r} ({reason})"
+            raise ConfigError(message, key="--set", place="command line") from None
         for part in reversed(key.split(".")):
             nested = {part: nested}
         settings = merge(settings, nested)
     return settings
 
 
-def _numbers(text: str | list[int]) -> list[int]:
-    # the parser hands a value that it has read once back to be checked
-    return [int(word) for word in text.strip("[] ").split(",")] if isinstance(text, str) else text
+def _numbers(text: str) -> list[int]:
+    try:
+        return [int(word) for word in text.strip("[] ").split(",")]
+    except ValueError:
+        message = f"expected whole numbers with commas between them, such as 0,1,2, got {text!r}"
+        raise ConfigError(message, key="--seeds", place="command line") from None
 
 
-def _names(text: str | list[str]) -> list[str]:
-    return [word.strip() for word in text.split(",")] if isinstance(text, str) else text
+def _names(text: str) -> list[str]:
+    return [word.strip() for word in text.split(",")]

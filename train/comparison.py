@@ -20,9 +20,9 @@ from .config import (
     load_yaml_with_places,
     merge,
 )
-from .fit import TrainingCLI
 from .report.load import run_folder
 from .run import HARMLESS
+from .training_cli import TrainingCLI
 
 KEYS = ("name", "base", "overrides", "variants", "baseline", "seeds", "match", "output")
 _NOT_YET = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -183,6 +184,15 @@ def differing_keys(one: Mapping[str, Any], other: Mapping[str, Any], ignore: Ite
         for k in a.keys() | b.keys()
         if a.get(k, missing) != b.get(k, missing) and not any(k == s or k.startswith(s + ".") for s in skip)
     )
+
+
+def finite(value: Any) -> Any:
+    """The value with null for infinite and undefined numbers, which JSON cannot hold."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {k: finite(v) for k, v in value.items()}
+    return [finite(v) for v in value] if isinstance(value, list | tuple) else value
 
 
 def write_yaml(path: str | os.PathLike[str], config: Mapping[str, Any]) -> None:

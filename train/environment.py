@@ -11,6 +11,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import psutil
 import torch
 
 PACKAGES = ("lmzoo", "torch", "lightning", "transformers", "tokenizers", "datasets", "numpy", "torchmetrics")
@@ -61,9 +62,48 @@ def environment() -> dict[str, Any]:
     }
 
 
-def peak_memory_mb() -> tuple[float, str]:
-    """The most memory used so far, in MB (10^6 bytes), and what that is a measure of."""
-    if torch.cuda.is_available():
-        return torch.cuda.max_memory_allocated() / 1e6, "GPU memory allocated by PyTorch"
-    unit = 1 if sys.platform == "darwin" else 1024  # ru_maxrss is in bytes on macOS, in KiB elsewhere
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6, "resident memory of the process"
+class MemoryMeter:
+    """The most memory that training needed.
+
+    On a GPU what PyTorch allocated there; on a CPU how far the process's resident memory grew above what it was when
+    the meter was made, with libraries loaded and the text prepared.
+
+    Args:
+        device: where training happens.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+        if device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(device)
+            self.kind = "GPU memory allocated by PyTorch"
+            return
+        self._start = psutil.Process().memory_info().rss
+        self._resettable = self._reset_peak()
+        self.kind = "growth of the process's resident memory"
+        if not self._resettable:
+            self._start = 0
+            self.kind = "the process's resident memory, libraries and text preparation included"
+
+    def peak_mb(self) -> float:
+        """MB (10^6 bytes)."""
+        if self.device.type == "cuda":
+            return torch.cuda.max_memory_allocated(self.device) / 1e6
+        return max(0, self._peak() - self._start) / 1e6
+
+    @staticmethod
+    def _reset_peak() -> bool:
+        """Forget the peak so far; only Linux can."""
+        try:
+            Path("/proc/self/clear_refs").write_text("5")
+        except OSError:
+            return False
+        return True
+
+    def _peak(self) -> int:
+        if self._resettable:
+            for line in Path("/proc/self/status").read_text().splitlines():
+                if line.startswith("VmHWM:"):
+                    return int(line.split()[1]) * 1024
+        unit = 1 if sys.platform == "darwin" else 1024  # ru_maxrss is in bytes on macOS, in KiB elsewhere
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit

@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from jsonargparse import ArgumentParser
 from rich.console import Console
 from rich.text import Text
 
-from ..errors import require
+from ..errors import ArgumentError, require
 from .config import ConfigError
+
+# As Hugging Face names them: in one file, or the list of the files they are spread over.
+_WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
 
 
 def main(arguments: list[str]) -> int:
     """Parse, load, print the continuation."""
     parser = ArgumentParser(
         prog="lmzoo generate",
-        description="Continue a prompt with a trained run (or any Hugging Face causal model folder). "
+        description="Continue a prompt with a trained run, or with any folder of a Hugging Face causal model whose "
+        "weights are safetensors and that wants no code of its own. "
         "Example: lmzoo generate runs/tiny/seed-0 --prompt 'The function returns'",
     )
-    parser.add_argument("run", type=str, help="folder of a finished run")
+    parser.add_argument("run", type=str, help="folder of a finished run, or of a model")
     parser.add_argument("--prompt", type=str, default="", help="text to continue; empty starts a new document")
     parser.add_argument("--max_new_tokens", type=int, default=100, help="tokens to add at most")
     parser.add_argument("--temperature", type=float, default=0.8, help="0 takes the likeliest token each time")
@@ -57,25 +62,20 @@ def generate(
 ) -> str:
     """The continuation of ``prompt``: sampled under ``seed``, or greedy when ``temperature`` is 0.
 
-    Raises:
-        ConfigError: ``run`` is no folder of a finished run.
-    """
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    A run of ours begins a document with the separator, as in training; other models begin as their tokenizer has it.
+    Weights are read from safetensors files only, and code that comes with a model is never run.
 
-    from .. import models  # noqa: F401 - registers our models with the Auto classes
+    Raises:
+        ConfigError: ``run`` holds no model that can be loaded so.
+        ArgumentError: its tokenizer cannot be loaded; the prompt is empty for a model that wants a first token.
+    """
+    from .data.tokenizer_cache import any_tokenizer
     from .progress import quiet_libraries
 
     quiet_libraries()
-
-    folder = Path(run)
-    if not (folder / "model.safetensors").is_file():
-        raise ConfigError(
-            f"expected the folder of a finished run, with a model.safetensors in it, got {folder}", key="run"
-        )
-    tokenizer = AutoTokenizer.from_pretrained(folder)
-    model = AutoModelForCausalLM.from_pretrained(folder)
-    model.eval()
-    ids = [tokenizer.bos_token_id, *tokenizer(prompt)["input_ids"]]  # as in training: a document begins with it
+    model = _model(Path(run))
+    tokenizer = any_tokenizer(str(run))
+    ids = _prompt_ids(model, tokenizer, prompt)
     torch.manual_seed(seed)
     sampling = {"do_sample": True, "temperature": temperature, "top_k": top_k, "top_p": top_p}
     with torch.no_grad():
@@ -88,3 +88,37 @@ def generate(
         )
     text: str = tokenizer.decode(output[0, len(ids) :], skip_special_tokens=True)
     return text
+
+
+def _model(folder: Path) -> Any:
+    from safetensors import SafetensorError
+    from transformers import AutoModelForCausalLM
+
+    from .. import models  # noqa: F401 - registers our models with the Auto classes
+
+    if not any((folder / name).is_file() for name in _WEIGHTS):
+        raise ConfigError(f"expected a folder with {' or '.join(_WEIGHTS)} in it, got {folder}", key="run")
+    try:
+        model, info = AutoModelForCausalLM.from_pretrained(
+            folder, trust_remote_code=False, use_safetensors=True, output_loading_info=True
+        )
+    except ArgumentError:
+        raise
+    except (OSError, ValueError, SafetensorError) as error:
+        reason = f"{type(error).__name__}: {error}".splitlines()[0]
+        raise ConfigError(
+            f"expected a causal model that loads without code of its own, which is never run, got {folder} ({reason})",
+            key="run",
+        ) from error
+    if info["missing_keys"]:  # the library would draw them at random
+        raise ConfigError(f"{folder} lacks weights of its model: {sorted(info['missing_keys'])}", key="run")
+    return model.eval()
+
+
+def _prompt_ids(model: Any, tokenizer: Any, prompt: str) -> list[int]:
+    ids: list[int] = list(tokenizer(prompt)["input_ids"])
+    bos = tokenizer.bos_token_id
+    if model.config.model_type == "lmzoo" and bos is not None and ids[:1] != [bos]:
+        ids = [bos, *ids]
+    require(bool(ids), "prompt", "some text: this model's tokenizer begins a document with no token", prompt)
+    return ids

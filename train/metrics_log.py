@@ -13,7 +13,7 @@ import lightning.pytorch as pl
 import torch
 from torch import Tensor
 
-from .config import write_atomically
+from .config import finite, write_atomically
 from .data import TextDataModule
 from .module import LanguageModule
 
@@ -63,12 +63,15 @@ class MetricsLog(pl.Callback):
             "batches": self._batches,
             "tokens": self.tokens,
             "seconds": self.seconds,
+            "row_tokens": self._row_tokens,
+            "row_seconds": self._row_seconds,
             "rates": self.rates,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self._loss, self._cross_entropy = state["loss"], state["cross_entropy"]
         self._batches, self.tokens, self.seconds = state["batches"], state["tokens"], state["seconds"]
+        self._row_tokens, self._row_seconds = state["row_tokens"], state["row_seconds"]
         self.rates = list(state["rates"])
 
     # -- training rows -------------------------------------------------------------------------------------------
@@ -96,8 +99,8 @@ class MetricsLog(pl.Callback):
         tokens = batch["input_ids"][:, 1:].numel() * trainer.world_size
         self.tokens += tokens
         self._row_tokens += tokens
-        ends_step = (batch_idx + 1) % accumulate == 0
         last = batch_idx + 1 == trainer.num_training_batches or trainer.global_step == trainer.max_steps
+        ends_step = (batch_idx + 1) % accumulate == 0 or last
         due = ends_step and (trainer.global_step % self.every_n_steps == 0 or last)
         if due and torch.cuda.is_available():
             torch.cuda.synchronize()  # or the clock would read the launch, not the work
@@ -148,6 +151,8 @@ class MetricsLog(pl.Callback):
 
     def write_validation(self, trainer: pl.Trainer, figures: dict[str, float | int]) -> None:
         """Append a validation row at the present step, unless one stands there already."""
+        if not figures["tokens"]:
+            return
         self.validated = (trainer.global_step, figures)
         if any(r["split"] == "validation" and r["step"] == trainer.global_step for r in read_rows(self.path)):
             return
@@ -162,7 +167,7 @@ class MetricsLog(pl.Callback):
         if not trainer.is_global_zero:
             return
         with self.path.open("a", encoding="utf-8") as stream:
-            stream.write(json.dumps(row) + "\n")
+            stream.write(json.dumps(finite(row), allow_nan=False) + "\n")
         figures = {f"{row['split']}/{k}": v for k, v in row.items() if k not in ("split", "step")}
         for logger in trainer.loggers:
             logger.log_metrics(figures, step=row["step"])

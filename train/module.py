@@ -119,6 +119,11 @@ class LanguageModule(pl.LightningModule):
         if self.compile_network:
             self._nll = torch.compile(self.decoder.nll)
 
+    def check_length(self, length: int, argument: str) -> None:
+        """Raise :class:`ArgumentError` about ``argument`` if the position part is not defined for ``length`` tokens."""
+        limit = getattr(self.parts["position"], "max_length", None)
+        require(limit is None or length <= limit, argument, f"at most {limit}, the position's max_length", length)
+
     def configure_optimizers(self) -> dict[str, Any]:
         """AdamW with decay groups; warm-up and cosine over the whole run, stepped with the optimizer."""
         optimizer = adamw(
@@ -180,6 +185,8 @@ class LanguageModule(pl.LightningModule):
         else:
             norm = torch.nn.utils.clip_grad_norm_(self.parameters(), gradient_clip_val or float("inf"))
         self.grad_norm = norm
+        if getattr(self.trainer.precision_plugin, "scaler", None) is not None:
+            return  # with float16 an overflow is part of finding the loss scale; the step is then left out
         check_gradients(float(norm), self.global_step + 1, self.network)
 
     # -- evaluation ---------------------------------------------------------------------------------------------
@@ -192,6 +199,12 @@ class LanguageModule(pl.LightningModule):
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         self._evaluate(batch)
+
+    def on_validation_epoch_end(self) -> None:
+        """Make the figure known to callbacks that watch one, such as Lightning's EarlyStopping."""
+        figures = self.perplexity.compute()
+        if figures["tokens"]:
+            self.log("validation/cross_entropy", figures["cross_entropy"], logger=False)
 
     def on_test_epoch_start(self) -> None:
         self.perplexity.reset()

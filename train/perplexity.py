@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import Module
 from torchmetrics import Metric
 
 
@@ -36,7 +38,10 @@ class TextPerplexity(Metric):
         self.add_state("nll", torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
         for name in ("tokens", "words", "bytes"):
             self.add_state(name, torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
-        self.set_dtype(torch.float64)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], exclude_state: Sequence[str] = "") -> Module:
+        """Follow the model to its device, but never to its precision: sums stay float64 and counts whole numbers."""
+        return super()._apply(lambda state: state.to(fn(state.new_empty(0)).device), exclude_state)
 
     def update(self, nll: Tensor, scored: Tensor, words: Tensor, bytes: Tensor) -> None:
         """Add one batch.
@@ -44,7 +49,7 @@ class TextPerplexity(Metric):
         Args:
             nll: (B, T) negative log-likelihood of each target, in nats, any floating type.
             scored: (B, T) bool, true where the target counts (false on padding and document separators).
-            words: (B, T) words of the original text that end with each target.
+            words: (B, T) words of the original text that begin in each target.
             bytes: (B, T) bytes of the original text that each target stands for.
         """
         self.nll += torch.where(scored, nll.double(), 0.0).sum()

@@ -16,16 +16,19 @@ file                   holds
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import json
 import os
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from .checkpoint import checkpoints, sweep
-from .config import Config, ConfigError, differing_keys, load_yaml, write_atomically, write_yaml
+from .config import Config, ConfigError, differing_keys, finite, load_yaml, write_atomically, write_yaml
 from .environment import environment
 
 # what may change between a run's start and its resumption without changing its numbers
@@ -62,7 +65,12 @@ class Run:
 
     def results(self) -> dict[str, Any]:
         """The content of ``results.json``."""
-        loaded: dict[str, Any] = json.loads(self.results_file.read_text(encoding="utf-8"))
+        try:
+            loaded: dict[str, Any] = json.loads(self.results_file.read_text(encoding="utf-8"))
+        except (OSError, json.JSONDecodeError) as error:
+            raise ConfigError(
+                f"cannot be read: {error}; delete it to finish the run again", place=str(self.results_file)
+            ) from None
         return loaded
 
     def begin(self, config: Config) -> Path | None:
@@ -72,8 +80,9 @@ class Run:
             ConfigError: the folder holds a run of another configuration.
         """
         if self.config_file.exists():
-            self._refuse_other(config)
-        elif self.folder.exists() and any(p.name not in ("log.txt",) for p in self.folder.iterdir()):
+            if self._has_begun():
+                self._refuse_other(config)
+        elif self.folder.exists() and any(p.name not in ("log.txt", ".lock") for p in self.folder.iterdir()):
             raise ConfigError(f"{self.folder} is not empty and holds no run; give another --run_dir", key="run_dir")
         self.folder.mkdir(parents=True, exist_ok=True)
         write_yaml(self.config_file, config)
@@ -81,6 +90,24 @@ class Run:
         self.failure_file.unlink(missing_ok=True)
         sweep(self.checkpoint_folder)
         return self.newest_checkpoint()
+
+    def _has_begun(self) -> bool:
+        """Whether there is anything to lose: a start that failed on its data or arguments leaves nothing."""
+        return self.finished or bool(checkpoints(self.checkpoint_folder)) or bool(read_text(self.metrics_file))
+
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        """Hold the folder, so that two processes never write into one run. Raises ConfigError if another holds it."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with (self.folder / ".lock").open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise ConfigError(
+                    f"another process is at work in {self.folder}; wait for it, or give another --run_dir",
+                    key="run_dir",
+                ) from None
+            yield
 
     def _refuse_other(self, config: Config) -> None:
         other = load_yaml(self.config_file)
@@ -110,4 +137,9 @@ class Run:
 
     def finish(self, results: dict[str, Any]) -> None:
         """Write the final records; the run is finished from here on."""
-        write_atomically(self.results_file, json.dumps(results, indent=2, allow_nan=True) + "\n")
+        write_atomically(self.results_file, json.dumps(finite(results), indent=2, allow_nan=False) + "\n")
+
+
+def read_text(file: Path) -> str:
+    """A file's text; empty if there is no such file."""
+    return file.read_text(encoding="utf-8") if file.is_file() else ""

@@ -25,7 +25,7 @@ from .config import Config, ConfigError, Places
 TRUSTED = ("lmzoo", "lightning", "torch.nn", "torch.optim")
 # where a bare string may name a class of anybody's
 CLASS_KEYS = tuple(f"trainer.{k}" for k in ("accelerator", "callbacks", "logger", "plugins", "profiler", "strategy"))
-_INIT_KEYS = ("class_path", "init_args", "dict_kwargs")
+_INIT_KEYS = ("class_path", "init_args")
 
 
 def check_config(config: Config, parser: ArgumentParser, places: Places, *, allow_classes: bool = False) -> Config:
@@ -230,4 +230,7 @@ def readable(error: str, places: Places) -> ConfigError:
         message = f"expected {' or '.join(dict.fromkeys(kinds))}" + (f", got {got[-1]}" if got else "")
     else:
         message = " ".join(text.split())
-    return ConfigError(message, key=key, place=places.find(key) if key else None)
+    place = places.find(key) if key else None
+    if key and (deeper := [k for k in places.of_key if k.startswith(f"{key}.") and places.of_key[k] == "command line"]):
+        key, place = deeper[-1], "command line"  # jsonargparse names the part, not the option below it
+    return ConfigError(message, key=key, place=place)

@@ -7,12 +7,12 @@ from pathlib import Path
 from jsonargparse import ArgumentParser
 from rich.console import Console
 from rich.text import Text
-from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from .. import models  # noqa: F401 - so that a run folder, which holds a model too, is recognised
 from ..tokenization import train_tokenizer
 from .config import ConfigError
 from .data import load_source
+from .data.tokenizer_cache import load_tokenizer
 
 
 def main(arguments: list[str]) -> int:
@@ -52,7 +52,7 @@ def _train(source: str, output: Path, vocab_size: int, numbers: str) -> int:
 def _inspect(folder: str, text: str) -> int:
     if not (Path(folder) / "tokenizer.json").is_file():
         raise ConfigError(f"expected a folder with a tokenizer.json in it, got {folder}", key="tokenizer")
-    tokenizer: PreTrainedTokenizerFast = AutoTokenizer.from_pretrained(folder)
+    tokenizer = load_tokenizer(folder)
     encoded = tokenizer(text, return_offsets_mapping=True)
     shown = Text()
     end = 0

@@ -119,6 +119,22 @@ def test_scale_of_the_initial_weights() -> None:
             assert abs(float(parameter.detach().mean())) < 0.05 * expected
 
 
+@pytest.mark.parametrize("tied", [False, True])
+def test_biases_start_at_zero(tied: bool) -> None:
+    def parameters(bias: bool) -> dict[str, Tensor]:
+        torch.manual_seed(0)
+        head = partial(LinearHead, bias=bias, tied=tied)
+        model = Decoder(53, 32, 1, 4, head=head, feed_forward=partial(FeedForward, bias=True))
+        return dict(model.named_parameters())
+
+    plain, biased = parameters(False), parameters(True)
+    assert set(biased) - set(plain) == {"head.offset"}
+    offsets = [name for name in biased if name.endswith(("bias", "offset"))]
+    assert len(offsets) == 3
+    assert all(torch.equal(biased[name], torch.zeros_like(biased[name])) for name in offsets)
+    assert all(torch.equal(plain[name], biased[name]) for name in plain)
+
+
 def test_a_part_may_initialise_itself() -> None:
     class Own(FeedForward):
         def __init__(self, d_model: int) -> None:

@@ -2,6 +2,7 @@
 
 import pytest
 import yaml
+from lmzoo.train.cli import main as lmzoo_main
 from lmzoo.train.compare import compare, main
 from lmzoo.train.comparison import output_of, read_comparison
 from lmzoo.train.config import ConfigError, load_yaml
@@ -109,12 +110,42 @@ def test_a_folder_with_other_runs_is_refused(comparison, write, tmp_path):
         (["--set", "model.d_model"], "--set: expected KEY=VALUE"),
         (["--set", "model.d_mdel=3"], "unknown key; nearest valid keys: d_model"),
         (["--seeds", "-1"], "seeds: expected a list"),
+        (
+            ["--seeds", "x"],
+            "command line: --seeds: expected whole numbers with commas between them, such as 0,1,2, got 'x'",
+        ),
+        (["--seeds", "0,,1"], "--seeds: expected whole numbers"),
+        (
+            ["--set", "model.position={"],
+            "command line: --set: expected a value as in YAML after model.position=, got '{'",
+        ),
+        (["--set", "model.d_model=2024-02-31"], "--set: expected a value as in YAML"),
     ],
 )
 def test_a_wrong_command_line_is_refused(comparison, write, tmp_path, words, message):
     with pytest.raises(ConfigError) as caught:
         main([str(write(comparison)), "--output", str(tmp_path / "out"), *words])
     assert message in str(caught.value)
+
+
+@pytest.mark.parametrize("words", [["--set", "model.position={"], ["--seeds", "x"]])
+def test_a_wrong_command_line_ends_with_exit_code_2(comparison, write, capsys, words):
+    assert lmzoo_main(["compare", str(write(comparison)), *words]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("error: command line: --se")
+    assert words[1].rpartition("=")[2] in said
+
+
+@pytest.mark.parametrize(("words", "seeds"), [("0,1", [0, 1]), ("3", [3]), ("[4, 5]", [4, 5])])
+def test_seeds_of_the_command_line(comparison, write, tmp_path, monkeypatch, words, seeds):
+    asked = []
+    monkeypatch.setattr(
+        "lmzoo.train.compare.run_all", lambda runs, *_, **__: asked.extend(run.seed for run in runs) or []
+    )
+    assert (
+        main([str(write(comparison)), "--output", str(tmp_path / "out"), "--seeds", words, "--variants", "alibi"]) == 0
+    )
+    assert asked == seeds
 
 
 def test_where_the_runs_go(comparison, write, tmp_path):

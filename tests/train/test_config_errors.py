@@ -7,7 +7,7 @@ import yaml
 from lmzoo.train.cli import main
 from lmzoo.train.config import ConfigError
 from lmzoo.train.data import TextDataModule
-from lmzoo.train.fit import check
+from lmzoo.train.training_cli import check
 
 
 @pytest.fixture(autouse=True)
@@ -62,6 +62,16 @@ MISTAKES = [
     ("data.numbers", "bpee", ["data.numbers", "bpe"]),
     ("trainer.precision", "bf17", ["precision", "bf16"]),
     ("checkpoint_every_n_steps", 0, ["checkpoint_every_n_steps"]),
+    (
+        "model.attention",
+        {"class_path": "SoftmaxAttention", "dict_kwargs": {"n_kv_heads": 1}},
+        ["model.attention.dict_kwargs", "init_args"],
+    ),
+    (
+        "model.position",
+        {"class_path": "LearnedPosition", "init_args": {"max_length": 8}},
+        ["data.context_length", "16", "8"],
+    ),
     ("model.feed_forward", "os.system", ["model.feed_forward", "allow_classes"]),
     ("trainer.callbacks", [{"class_path": "evil.Callback"}], ["trainer.callbacks", "evil.Callback", "allow_classes"]),
     ("trainer.callbacks", ["evil.Callback"], ["trainer.callbacks", "evil.Callback", "allow_classes"]),
@@ -97,6 +107,13 @@ def test_the_line_is_named(tiny, write, capsys):
         (["--model.d_model", "wide"], ["model.d_model", "int", "wide"]),
         (["--trainer.max_stepz=3"], ["--trainer.max_stepz", "--trainer.max_steps"]),
         (["--config"], ["--config", "YAML"]),
+        (["--model.attention.init_args.position", "evil.Position"], ["evil.Position", "allow_classes"]),
+        (["--model.head.init_args.tyed", "true"], ["tyed", "command line"]),
+        (["--trainer.max_epochs", "0"], ["trainer.max_epochs", "at least 1"]),
+        (["--trainer.max_steps", "0"], ["trainer.max_steps", "at least 1"]),
+        (["--trainer.accumulate_grad_batches", "0"], ["trainer.accumulate_grad_batches", "at least 1"]),
+        (["--trainer.log_every_n_steps", "0"], ["trainer.log_every_n_steps", "1 or more"]),
+        (["--trainer.limit_train_batches", "3"], ["trainer.limit_train_batches", "max_steps"]),
         (["--trainer.callbacks+=evil.Callback"], ["evil.Callback", "allow_classes"]),
         (["--trainer.logger", "evil.Logger"], ["evil.Logger", "allow_classes"]),
         (["--model.attention", '{"class_path": "evil.Attention"}'], ["evil.Attention", "allow_classes"]),
@@ -117,6 +134,8 @@ def test_missing_file_and_misspelt_command(tmp_path, capsys):
     assert "fit" in capsys.readouterr().err
     assert main(["test"]) == 2
     assert "--run_dir" in capsys.readouterr().err
+    assert main(["fit"]) == 2
+    assert "--config FILE" in capsys.readouterr().err
 
 
 def test_foreign_classes_load_only_when_allowed(tiny, write, tmp_path, monkeypatch, capsys):
@@ -128,7 +147,7 @@ def test_foreign_classes_load_only_when_allowed(tiny, write, tmp_path, monkeypat
     with pytest.raises(ConfigError, match="allow_classes"):
         check(yaml.safe_load(path.read_text()))
     assert "imported" not in capsys.readouterr().out
-    from lmzoo.train.fit import TrainingCLI
+    from lmzoo.train.training_cli import TrainingCLI
 
     cli = TrainingCLI("fit", ["--config", str(path), "--allow_classes"])
     assert type(cli.model.network.blocks[0].feed_forward).__name__ == "MyFeedForward"

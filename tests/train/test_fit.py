@@ -3,13 +3,17 @@
 import hashlib
 import json
 import math
+import signal
 import subprocess
 import sys
 
 import pandas as pd
 import pytest
 import torch
+import yaml
 from lmzoo.train.cli import main
+from lmzoo.train.run import Run
+from lmzoo.train.training_cli import TrainingCLI
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -102,6 +106,137 @@ def test_validate_and_test_commands_repeat_the_records(run, capsys):
     again = [json.loads(line) for line in (run / "evaluations.jsonl").read_text().splitlines()]
     assert [r["nll"] for r in again] == [r["nll"] for r in results["records"]]
     assert [r["passport"] for r in again] == [r["passport"] for r in results["records"]]
+
+
+@pytest.mark.parametrize(
+    ("words", "key"),
+    [
+        (["--model.position", "ALiBi"], "model.position"),
+        (["--model.d_model", "32"], "model.d_model"),
+        (["--seed_everything", "9"], "seed_everything"),
+        (["--data.context_length", "32"], "data.context_length"),
+    ],
+)
+def test_a_trained_model_cannot_be_evaluated_as_another(run, capsys, words, key):
+    assert main(["test", "--run_dir", str(run), *words]) == 2
+    assert key in capsys.readouterr().err
+
+
+def test_other_text_is_split_with_the_tokenizer_of_the_run(run, tmp_path, capsys):
+    (tmp_path / "other.txt").write_text("quite other words stand here, zebra quartz 12345.\n" * 30)
+    source = {split: str(tmp_path / "other.txt") for split in ("train", "validation", "test")}
+    assert main(["test", "--run_dir", str(run), f"--data.source={json.dumps(source)}"]) == 0
+    record = json.loads((run / "evaluations.jsonl").read_text())
+    trained = json.loads((run / "results.json").read_text())["records"][0]["passport"]
+    assert record["passport"]["tokenizer_sha256"] == trained["tokenizer_sha256"]
+    nll, tokens = brute_force_nll(run, [(tmp_path / "other.txt").read_text()], context_length=16)
+    assert record["tokens"] == tokens
+    assert record["nll"] == pytest.approx(nll, rel=1e-5)
+
+
+def test_longer_evaluation_windows(run, capsys):
+    assert main(["test", "--run_dir", str(run), "--data.eval_context_length", "64"]) == 0
+    record = json.loads((run / "evaluations.jsonl").read_text())
+    assert record["length"] == 64
+    assert record["passport"]["train_length"] == 16
+
+
+def test_limits_during_training_do_not_reach_the_records(tiny, write, tmp_path):
+    folder = tmp_path / "run"
+    words = ["--run_dir", str(folder), "--trainer.limit_val_batches", "1"]
+    assert main(["fit", "--config", str(write(tiny)), *words]) == 0
+    stored = yaml.safe_load((folder / "config.yaml").read_text())
+    assert stored["trainer"]["limit_val_batches"] == 1
+    assert isinstance(stored["trainer"]["limit_val_batches"], int), "one batch, not all of them"
+    cli = TrainingCLI("fit", ["--config", str(folder / "config.yaml")])
+    assert isinstance(cli.trainer.limit_val_batches, int), "also when the stored configuration is read again"
+    record = json.loads((folder / "results.json").read_text())["records"][0]
+    assert record["tokens"] == record["passport"]["tokens"]
+
+
+def test_no_validation_is_no_record(tiny, write, tmp_path):
+    folder = tmp_path / "run"
+    assert (
+        main(["fit", "--config", str(write(tiny)), "--run_dir", str(folder), "--trainer.limit_val_batches", "0"]) == 0
+    )
+    assert [r["split"] for r in json.loads((folder / "results.json").read_text())["records"]] == ["test"]
+    assert '"validation"' not in (folder / "metrics.jsonl").read_text()
+
+
+def test_a_run_that_ends_early_is_not_finished(tiny, write, tmp_path, capsys):
+    folder = tmp_path / "run"
+    words = ["fit", "--config", str(write(tiny)), "--run_dir", str(folder), "--trainer.max_time", "00:00:00:00"]
+    assert main(words) == 1
+    assert not (folder / "results.json").exists()
+    assert "of 12" in json.loads((folder / "failure.json").read_text())["reason"]
+
+
+def test_early_stopping_has_something_to_watch(tiny, write, tmp_path):
+    stop = {"monitor": "validation/cross_entropy", "patience": 1, "min_delta": 100.0}
+    path = "lightning.pytorch.callbacks.EarlyStopping"
+    tiny["trainer"] |= {"callbacks": [{"class_path": path, "init_args": stop}], "val_check_interval": 2}
+    folder = tmp_path / "run"
+    assert main(["fit", "--config", str(write(tiny)), "--run_dir", str(folder)]) == 0
+    results = json.loads((folder / "results.json").read_text())
+    assert results["steps"] == 4 < results["planned_steps"] == 12
+
+
+def test_the_last_steps_of_a_run_are_logged(tiny, write, tmp_path):
+    tiny["trainer"] |= {"max_steps": 10, "accumulate_grad_batches": 3, "log_every_n_steps": 1000}
+    folder = tmp_path / "run"
+    assert main(["fit", "--config", str(write(tiny)), "--run_dir", str(folder)]) == 0
+    rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    assert [r["step"] for r in rows if r["split"] == "train"] == [10]
+    assert json.loads((folder / "results.json").read_text())["train_tokens"] == 10 * 3 * 64
+
+
+def test_a_start_that_failed_can_be_mended(tiny, write, tmp_path, capsys):
+    folder = tmp_path / "run"
+    words = ["fit", "--config", str(write(tiny)), "--run_dir", str(folder)]
+    assert main([*words, "--data.batch_size", "100000"]) == 2
+    message = capsys.readouterr().err
+    assert "command line: data.batch_size: expected at most" in message
+    assert main(words) == 0
+
+
+def test_two_processes_do_not_share_a_run(tiny, write, tmp_path, capsys):
+    folder = tmp_path / "run"
+    with Run(folder).held():
+        assert main(["fit", "--config", str(write(tiny)), "--run_dir", str(folder)]) == 2
+    assert "another process" in capsys.readouterr().err
+
+
+def test_an_interval_longer_than_the_run_validates_at_its_end(tiny, write, tmp_path):
+    folder = tmp_path / "run"
+    words = ["--run_dir", str(folder), "--trainer.val_check_interval", "1000"]
+    assert main(["fit", "--config", str(write(tiny)), *words]) == 0
+    rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    assert [r["step"] for r in rows if r["split"] == "validation"] == [12]
+
+
+INTERRUPT = """
+import os, signal, sys
+from lmzoo.train.cli import main
+from lmzoo.train.module import LanguageModule
+step = LanguageModule.training_step
+def training_step(self, batch, batch_idx):
+    if batch_idx == 7:
+        os.kill(os.getpid(), {signal})
+    return step(self, batch, batch_idx)
+LanguageModule.training_step = training_step
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_run_leaves_a_checkpoint_of_its_last_step(lmzoo, tiny, write, tmp_path, number):
+    folder = tmp_path / "run"
+    words = ["fit", "--config", write(tiny), "--run_dir", folder]
+    done = lmzoo(*words, program=INTERRUPT.format(signal=int(number)), code=130)
+    assert "run the same command again" in done.stdout
+    assert [p.name for p in (folder / "checkpoints").iterdir()] == ["step-00000008.ckpt"]
+    assert "resuming from step-00000008.ckpt" in lmzoo(*words).stdout
 
 
 def test_generate_continues_a_prompt(run, capsys):

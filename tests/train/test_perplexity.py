@@ -38,7 +38,24 @@ def test_sums_are_float64():
         metric.update(torch.full((1, 1), 0.25), one.bool(), one, one)
     assert metric.compute()["nll"] == 1e8 + 25.0  # float32 would have lost every quarter
     assert metric.nll.dtype is torch.float64
-    assert metric.half().nll.dtype is torch.float64, "no precision setting of a trainer reaches the sum"
+
+
+@pytest.mark.parametrize(
+    "convert",
+    [lambda m: m.to(torch.bfloat16), lambda m: m.half(), lambda m: m.float(), lambda m: m.to(dtype=torch.half)],
+)
+def test_no_precision_of_a_model_reaches_the_sums(convert):
+    model = torch.nn.Module()
+    model.perplexity = TextPerplexity()
+    convert(model)
+    one = torch.ones(1, 1001, dtype=torch.int64)
+    for _ in range(2):
+        model.perplexity.update(torch.full((1, 1001), 0.1, dtype=torch.bfloat16), one.bool(), one, one)
+        result = model.perplexity.compute()
+        assert (result["tokens"], result["words"], result["bytes"]) == (1001, 1001, 1001)
+        assert result["nll"] == pytest.approx(1001 * float(torch.tensor(0.1, dtype=torch.bfloat16)), rel=1e-12)
+        model.perplexity.reset()  # the defaults that a reset brings back are as exact
+        convert(model)
 
 
 def test_states_add_up_across_processes():

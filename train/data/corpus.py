@@ -11,6 +11,10 @@ from .words import WordRule
 SPLITS: tuple[str, ...] = ("train", "validation", "test")
 
 
+# What to do where a corpus has no text for a split; for the others there is nothing but to name a text.
+WITHOUT = {"validation": "; --trainer.limit_val_batches 0 trains without validation"}
+
+
 class Corpus(ABC):
     """Documents in three splits.
 
@@ -29,12 +33,16 @@ class Corpus(ABC):
         """The documents of a split, in a fixed order, read anew at each call; none is empty.
 
         Raises:
-            MissingSplitError: there is no text for the split.
-            CorpusError: the text is unreadable.
+            MissingSplitError: it is known that there is no text for the split.
+            CorpusError: the text is unreadable, or out of reach, so that nothing is known about the split.
         """
 
     def has(self, split: str) -> bool:
-        """Whether there is text for a split; found out by reading its first document."""
+        """Whether there is text for a split; found out by reading its first document.
+
+        Raises:
+            CorpusError: it cannot be found out, as without a connection.
+        """
         try:
             return next(self.documents(split), None) is not None
         except MissingSplitError:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from .articles import is_marked, marked_articles
-from .corpus import Corpus
+from .corpus import WITHOUT, Corpus
 from .errors import CorpusError, MissingSplitError
 from .pieces import cut_by_position, pieces
 from .reading import PACKED, file_stamp, read_lines, read_text
@@ -51,7 +51,8 @@ class TextFiles(Corpus):
         explicit = self._explicit()
         if explicit is not None:
             if split not in explicit:
-                raise MissingSplitError(f"no {split} text: the source names {', '.join(explicit)} only")
+                there = ", ".join(explicit)
+                raise MissingSplitError(f"no {split} text: the source names {there} only{WITHOUT.get(split, '')}")
             yield from _file_documents(explicit[split])
             return
         assert isinstance(self.source, Path)

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
+import logging
 from collections.abc import Iterator
 from functools import cached_property
 from typing import Any
 
-from .corpus import Corpus
+from .corpus import WITHOUT, Corpus
 from .errors import CorpusError, MissingSplitError
 from .splitting import split_of
 from .words import WordRule
 
 _ALIASES = {"train": ("train",), "validation": ("validation", "valid", "val", "dev"), "test": ("test",)}
 _GO_ON = (
-    "To go on: set LMZOO_DATA to a folder that holds the text, or go online once so that the hub's library can download"
-    " it, or use source: python-docs, which needs neither"
+    "To go on: set LMZOO_DATA to a folder that holds the text; or go online once, so that the hub's library can"
+    " download it, after which HF_HUB_OFFLINE=1 takes its copy without asking the hub; or use source: python-docs,"
+    " which needs neither"
 )
+# Seconds to wait for the hub's first answer.
+_PATIENCE = 10.0
 
 
 class HubText(Corpus):
@@ -45,7 +50,8 @@ class HubText(Corpus):
         elif found is not None:
             yield from (text for text in _texts(self._splits[found], self.name) if text)
         else:
-            raise MissingSplitError(f"{self.name} has no split {split}; it has {', '.join(map(str, self._splits))}")
+            there = ", ".join(map(str, self._splits))
+            raise MissingSplitError(f"{self.name} has no split {split}; it has {there}{WITHOUT.get(split, '')}")
 
     def stamp(self, split: str) -> dict[str, object] | None:
         """None: the hub's library has no public stamp of a data set."""
@@ -62,19 +68,56 @@ def hub_rows(path: str, config: str, split: str) -> Iterator[str]:
 
 
 def load_from_hub(path: str, config: str | None, split: str | None = None) -> Any:
-    """``datasets.load_dataset``, from its own cache when offline.
+    """``datasets.load_dataset``; from its own cache, at once, when the hub does not answer.
 
     Raises:
         CorpusError: not in the cache and not to be had; says how to go on.
     """
     import datasets  # slow to import, and the default corpus does without
 
+    silence = None if hub_offline() else hub_silence()
     try:
-        return datasets.load_dataset(path, config, split=split)
+        with _quiet(datasets, offline=silence is not None):
+            return datasets.load_dataset(path, config, split=split)
     except Exception as error:  # its kinds span three libraries; the cause stays chained and named
         name = path + (f" ({config})" if config else "")
         reason = f"{type(error).__name__}: {error}".splitlines()[0]
+        if silence:
+            reason = f"{silence}, and its library's cache did not serve ({reason})"
         raise CorpusError(f"the hub's {name} could not be loaded: {reason}. {_GO_ON}") from error
+
+
+def hub_offline() -> bool:
+    """Whether the user has told the hub's libraries to do without the network (``HF_HUB_OFFLINE=1``)."""
+    import datasets
+    from huggingface_hub import constants
+
+    return bool(constants.HF_HUB_OFFLINE or datasets.config.HF_HUB_OFFLINE)
+
+
+def hub_silence() -> str | None:
+    """Why the hub does not answer, or None if it does, asked once: the libraries themselves ask for half a minute."""
+    from huggingface_hub import constants, get_session
+
+    try:
+        get_session().head(constants.ENDPOINT, timeout=_PATIENCE)
+    except Exception as error:  # the client's own kinds, which change between its versions
+        return f"{constants.ENDPOINT} does not answer ({type(error).__name__}: {error})"
+    return None
+
+
+@contextlib.contextmanager
+def _quiet(datasets: Any, *, offline: bool) -> Iterator[None]:
+    """Without the hub's log lines about every request it tries again; ``offline`` keeps it from trying at all."""
+    logger = logging.getLogger("huggingface_hub")
+    level, was_offline = logger.level, datasets.config.HF_HUB_OFFLINE
+    logger.setLevel(logging.ERROR)
+    datasets.config.HF_HUB_OFFLINE = offline or was_offline
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+        datasets.config.HF_HUB_OFFLINE = was_offline
 
 
 def _texts(rows: Any, name: str) -> Iterator[str]:

@@ -120,6 +120,10 @@ class TextDataModule(pl.LightningDataModule):
         require(fits, "vocab_size", f"null or {len(tokenizer)}, the size of {self.tokenizer_name}", self.vocab_size)
         return tokenizer
 
+    def use_tokenizer(self, tokenizer: PreTrainedTokenizerBase) -> None:
+        """Split text with this tokenizer, that of a trained model, and with no other."""
+        self.__dict__["tokenizer"] = tokenizer  # where the cached property keeps its value
+
     def prepared(self, split: str) -> PreparedSplit:
         """A split as tokens, tokenised now if that has not been done."""
         if split not in self._prepared:
@@ -146,10 +150,10 @@ class TextDataModule(pl.LightningDataModule):
         """
         passes = None if passes == -1 else passes
         steps = None if steps == -1 else steps
-        require(passes is not None or steps is not None, "passes", "a limit on passes or steps", None)
-        require(passes is None or passes > 0, "passes", "an integer of at least 1, or none", passes)
-        require(steps is None or steps > 0, "steps", "an integer of at least 1, or none", steps)
-        require(accumulate > 0, "accumulate", "an integer of at least 1", accumulate)
+        require(passes is not None or steps is not None, "max_steps", "a limit on passes or steps", None)
+        require(passes is None or passes > 0, "max_epochs", "null or an integer of at least 1", passes)
+        require(steps is None or steps > 0, "max_steps", "-1 or an integer of at least 1", steps)
+        require(accumulate > 0, "accumulate_grad_batches", "an integer of at least 1", accumulate)
         self._limits = (passes, None if steps is None else steps * accumulate)
 
     def prepare_data(self) -> None:

@@ -28,6 +28,9 @@ POSITION_DTYPE = np.dtype("<i8")
 class PreparedSplit:
     """Tokens of a split as memory maps: a separator before every document, its tokens after it.
 
+    A word counts to the token in which it begins, however many tokens it goes on for; a byte to the token with which
+    its character ends.
+
     The maps are opened at first use and not carried along when the object is pickled for a loader's worker.
 
     Args:
@@ -67,7 +70,7 @@ class PreparedSplit:
 
     @cached_property
     def token_words(self) -> npt.NDArray[np.uint8]:
-        """Words that begin in each token, (length,); 0 for separators."""
+        """Words that begin in each token, wherever they end, (length,); 0 for separators."""
         return self._map(WORDS, WORDS_DTYPE)
 
     @cached_property

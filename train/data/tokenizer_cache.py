@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from transformers import AutoTokenizer, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
@@ -44,21 +43,38 @@ def corpus_tokenizer(
         write_json(partial / _META, {**identity, "tokenizer_sha256": tokenizer_sha256(tokenizer)})
 
     build_once(folder, is_valid=_is_whole, write=write)
-    return PreTrainedTokenizerFast.from_pretrained(folder)
+    return _saved(folder)
 
 
 def load_tokenizer(name: str) -> PreTrainedTokenizerBase:
-    """A saved tokenizer, by the path of its folder or its name on the hub.
+    """A saved fast tokenizer, by the path of its folder or its name on the hub.
 
     Raises:
-        ArgumentError: there is none, or it is not a fast one.
+        ArgumentError: there is none, it is not a fast one, or it wants to run code of its own.
+    """
+    tokenizer = any_tokenizer(name)
+    tokenizer_sha256(tokenizer)  # refuses one without a `tokenizers` pipeline before any text is read
+    return tokenizer
+
+
+def any_tokenizer(name: str) -> PreTrainedTokenizerBase:
+    """As :func:`load_tokenizer`, also without a ``tokenizers`` pipeline. Code that comes with it is never run.
+
+    Raises:
+        ArgumentError: there is none, or it wants to run code of its own.
     """
     try:
-        tokenizer: Any = AutoTokenizer.from_pretrained(name)
+        # False and not the library's default, which asks on standard input whether to run the code
+        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(name, trust_remote_code=False)
     except (OSError, ValueError) as error:
         reason = f"{type(error).__name__}: {error}".splitlines()[0]
-        raise ArgumentError("tokenizer", f"a saved tokenizer or one on the hub ({reason})", name) from error
-    tokenizer_sha256(tokenizer)  # refuses one without a `tokenizers` pipeline before any text is read
+        expected = f"a saved tokenizer or one on the hub, without code of its own, which is never run ({reason})"
+        raise ArgumentError("tokenizer", expected, name) from error
+    return tokenizer
+
+
+def _saved(folder: Path) -> PreTrainedTokenizerBase:
+    tokenizer: PreTrainedTokenizerBase = PreTrainedTokenizerFast.from_pretrained(folder, trust_remote_code=False)
     return tokenizer
 
 
@@ -67,6 +83,6 @@ def _is_whole(folder: Path) -> bool:
     if meta is None:
         return False
     try:
-        return bool(tokenizer_sha256(PreTrainedTokenizerFast.from_pretrained(folder)) == meta["tokenizer_sha256"])
+        return bool(tokenizer_sha256(_saved(folder)) == meta["tokenizer_sha256"])
     except Exception:  # whatever a damaged file makes the library raise, the folder is not whole
         return False

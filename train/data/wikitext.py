@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from .articles import wikitext_articles
-from .corpus import Corpus
+from .corpus import SPLITS, WITHOUT, Corpus
 from .detokenize import detokenize_wikitext
 from .errors import CorpusError, MissingSplitError
-from .hub import hub_rows
+from .hub import hub_offline, hub_rows
 from .reading import PACKED, file_stamp, read_lines
 from .words import WordRule
 
@@ -26,7 +26,9 @@ class WikiText(Corpus):
     ``wikitext-103-v1/``) with ``wiki.train.tokens`` or ``train.txt``, ``wikitext-103-raw/`` (or ``-raw-v1/``) with
     ``wiki.train.raw`` or ``train.txt``, each also packed (.xz, .gz, .bz2). A part of a split under another name is not
     taken for the split. Otherwise the hub's ``Salesforce/wikitext``, whose rows are lines with blank ones emptied;
-    they are put together again to what the official file has.
+    they are put together again to what the official file has. The hub has every split, so that one which cannot be had
+    from there is out of reach, not missing. It counts as missing where there is a local copy of other splits and
+    ``HF_HUB_OFFLINE=1`` says to do without the hub.
 
     Args:
         name: ``wikitext-2`` or ``wikitext-103``.
@@ -75,7 +77,14 @@ class WikiText(Corpus):
                 # The hub's copy empties blank lines; the official file has a space in them.
                 yield (row if row.endswith("\n") else row + "\n") if row else " \n"
         except CorpusError as error:
-            raise MissingSplitError(f"{self.variant}, split {split}: {self._looked_for(split)}; {error}") from error
+            message = f"{self.variant}, split {split}: {self._looked_for(split)}; {error}"
+            if self._is_local() and hub_offline():
+                raise MissingSplitError(message + WITHOUT.get(split, "")) from error
+            raise CorpusError(message) from error
+
+    def _is_local(self) -> bool:
+        """Whether there is a local copy of any split."""
+        return any(self.local_file(split) is not None for split in SPLITS)
 
     def _looked_for(self, split: str) -> str:
         root = os.environ.get("LMZOO_DATA")

@@ -30,6 +30,13 @@ COLUMNS = [
 ]
 
 
+# A comparison's runs do not take turns, so that what else the machine does falls on one of them alone.
+ONE_AFTER_ANOTHER = (
+    "Speed and memory were measured in one process after another on this machine; machine load shows in them. "
+    "For a speed claim see lmzoo bench."
+)
+
+
 def costs_frame(runs: list[Run]) -> pd.DataFrame:
     """One row a finished run; figures it does not have are NaN."""
     rows = []
@@ -112,17 +119,20 @@ def _joined(value: object) -> str:
     return "" if value is None else str(value)
 
 
+def memory_sentence(runs: list[Run]) -> str:
+    """What the peaks of memory are, in the runs' own words (``peak_memory_is``)."""
+    kinds = sorted({str((run.results or {}).get("peak_memory_is", "not recorded what")) for run in runs})
+    text = f"Peak memory is the largest over seeds: {' / '.join(kinds)}."
+    return text if len(kinds) < 2 else f"{text} The memory figures do not compare: they measure different things."
+
+
 def _notes(frame: pd.DataFrame, runs: list[Run]) -> list[str]:
-    kinds = sorted(
-        {str(run.results["peak_memory_is"]) for run in runs if run.results and "peak_memory_is" in run.results}
-    )
     notes = [
+        ONE_AFTER_ANOTHER,
         "Training tokens/s is each run's median over its logged rows, without validation and checkpoint writing; "
-        "then mean ± standard deviation over seeds. Other work on the machine shows in it. "
-        "Peak memory is the largest over seeds" + (f" ({' / '.join(kinds)})." if kinds else ".")
+        "then mean ± standard deviation over seeds, and the ratio of the means to the baseline's.",
+        memory_sentence(runs),
     ]
-    if len(kinds) > 1:
-        notes.append("The memory figures do not compare: they measure different things.")
     if frame["train_tokens"].nunique() > 1:
         notes.append("The budgets differ: not every run was trained on the same number of tokens.")
     return notes

@@ -10,7 +10,7 @@ from .costs import cost_table
 from .formats import listed
 from .glance import glance_table, headline
 from .load import COMPARISON_FILE, Comparison
-from .passport import Group, like_groups, records_frame
+from .passport import RULE, Group, like_groups, records_frame
 from .plots import loss_plots, point_plots
 from .tables import Cell, Table, TableRow, passport_rows, quality_tables
 from .theme import DARK, LIGHT
@@ -31,6 +31,7 @@ class Document:
 
     Attributes:
         colours: for each variant its colour on a light and on a dark page, as in the plots.
+        rule: when figures share a table.
         troubles: runs that failed, are unfinished or missing, and anything left out; empty when all is well.
         repeats: for each variant the command that makes its row again.
     """
@@ -44,6 +45,7 @@ class Document:
     changes: Table
     plots: list[Plot]
     passports: list[Passport]
+    rule: str
     troubles: list[tuple[str, str]]
     repeats: list[tuple[str, str]]
     colours: dict[str, tuple[str, str]]
@@ -64,6 +66,7 @@ def build_document(comparison: Comparison) -> Document:
         changes=_changes(comparison),
         plots=[*loss_plots(comparison), *point_plots(comparison, groups)],
         passports=[_passport(group) for group in groups],
+        rule=RULE,
         troubles=_troubles(comparison),
         repeats=[(name, _repeat(comparison, name)) for name in comparison.variants],
         colours={name: (light[name][0], dark[name][0]) for name in comparison.variants},

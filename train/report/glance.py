@@ -5,12 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from .costs import COLUMNS, cost_table
+import pandas as pd
+
+from .costs import COLUMNS, ONE_AFTER_ANOTHER, cost_table, memory_sentence
 from .formats import NONE, listed, plain, plus_minus, signed
 from .load import Comparison
 from .passport import Group
+from .software import software_sentence
 from .statistics import Spread, paired_differences, summarise
-from .tables import TITLES, Cell, Table, TableRow, difference_cell, figure_digits
+from .tables import DELTA, TITLES, Cell, Table, TableRow, difference_cell, figure_digits
 
 _FROM_COSTS = ("Parameters", "Training tokens/s", "Peak memory")
 
@@ -19,7 +22,7 @@ def glance_table(comparison: Comparison, groups: Sequence[Group]) -> Table | Non
     """One row a variant, also for those without a finished run; None as long as no run is finished.
 
     The last split (test, where there is one) comes first. A split whose records need several tables has no column
-    here, and a note says so.
+    here, and a note says so. The sentence before the table says where runs were made with different software.
     """
     costs = cost_table(comparison)
     if costs is None:
@@ -49,7 +52,9 @@ def glance_table(comparison: Comparison, groups: Sequence[Group]) -> Table | Non
     for name in comparison.variants:
         cells[name].append(Cell(_runs(comparison, name)))
     rows = [TableRow(name, cells[name], name == comparison.baseline) for name in comparison.variants]
-    return Table("At a glance", columns, rows, notes=notes)
+    notes += [ONE_AFTER_ANOTHER, memory_sentence(comparison.finished)]
+    sentence = software_sentence(pd.concat([group.records for group in groups])) if groups else ""
+    return Table("At a glance", columns, rows, sentence, notes)
 
 
 def _add_figures(
@@ -65,7 +70,7 @@ def _add_figures(
     summary = summarise(group.records, metric, comparison.variants)
     digits = figure_digits(metric, summary)
     lowest = min((s.mean for s in summary.values() if not math.isnan(s.mean)), default=None)
-    columns += [f"{TITLES[metric]}, {group.split}", "Δ"] if difference else [f"{TITLES[metric]}, {group.split}"]
+    columns += [f"{TITLES[metric]}, {group.split}", *([DELTA] if difference else [])]
     for name in comparison.variants:
         own = summary.get(name)
         cells[name].append(

@@ -8,12 +8,14 @@ from typing import Any
 
 import pandas as pd
 
+from .formats import listed
 from .load import Run, absent
 
 Row = dict[str, Any]
 
-# What was scored, and how. Two figures that differ in any of these answer different questions.
-LIKE = ("protocol", "length", "stride", "corpus", "text_sha256", "detokenize", "words", "bytes")
+# What was scored, how, and how the model was trained. Figures that differ in any of these answer different questions.
+_SCORED = ("protocol", "length", "stride", "corpus", "text_sha256", "detokenize", "words", "bytes")
+LIKE = (*_SCORED, "train_length", "dtype")
 # Additionally for figures per token, which count in the tokenizer's own unit.
 TOKENIZER = "tokenizer_sha256"
 
@@ -29,8 +31,16 @@ WORDS = {
     "detokenize": "WikiText's spacing (detokenize)",
     "words": "the number of words scored",
     "bytes": "the number of bytes scored",
+    "train_length": "the context length in training",
+    "dtype": "the precision (dtype)",
     TOKENIZER: "the tokenizer",
 }
+
+RULE = (
+    f"Figures stand in one table only where these are equal: {listed([WORDS[key] for key in LIKE])}; token "
+    "perplexities only where the tokenizers are equal too. Different versions or commits share a table, since a run "
+    "may be resumed after an upgrade; a sentence above the table then says so."
+)
 
 
 @dataclass(frozen=True)
@@ -88,7 +98,7 @@ def records_frame(runs: Sequence[Run]) -> pd.DataFrame:
 
 
 def like_groups(frame: pd.DataFrame) -> list[Group]:
-    """Cut the records into groups of one split, text and protocol, validation first and then test."""
+    """Cut the records into groups of one split that agree in :data:`LIKE`, validation first and then test."""
     groups: list[Group] = []
     splits = [str(split) for split in dict.fromkeys(frame["split"])]
     for split in sorted(splits, key=lambda s: (SPLITS.index(s) if s in SPLITS else len(SPLITS), s)):

@@ -11,6 +11,7 @@ import pandas as pd
 from .formats import NONE, perplexity_digits, plain, plus_minus, short_hash, signed
 from .load import Comparison, absent
 from .passport import TOKENIZER, WORDS, Group
+from .software import software_sentence
 from .statistics import Spread, paired_differences, summarise
 
 TITLES = {
@@ -18,6 +19,9 @@ TITLES = {
     "word_perplexity": "Word perplexity",
     "bits_per_byte": "Bits per byte",
 }
+
+
+DELTA = "Δ"
 
 
 @dataclass(frozen=True)
@@ -80,7 +84,10 @@ def quality_tables(comparison: Comparison, groups: Sequence[Group]) -> list[Tabl
                     group.of_tokenizer(tokenizer),
                     ["token_perplexity"],
                     title=f"{group.label}, tokens of tokenizer {short_hash(tokenizer)}",
-                    sentence="Token perplexity, only of runs with this tokenizer.",
+                    sentence=_joined(
+                        "Token perplexity, only of runs with this tokenizer.",
+                        software_sentence(group.of_tokenizer(tokenizer)),
+                    ),
                 )
             )
     return tables
@@ -100,11 +107,13 @@ def describe(group: Group) -> str:
 
 
 def _sentence(group: Group) -> str:
-    text = f"{describe(group).capitalize()}."
-    if not group.why:
-        return text
-    differing = ", ".join(f"{WORDS[key]} ({_value(group, key)} here)" for key in group.why)
-    return f"{text} The {group.split} figures stand in {group.of} tables because these differ: {differing}."
+    differing = ", ".join(f"{WORDS[key]}: {_value(group, key)} here" for key in group.why)
+    why = f"The {group.split} figures stand in {group.of} tables because these differ: {differing}."
+    return _joined(f"{describe(group).capitalize()}.", why if differing else "", software_sentence(group.records))
+
+
+def _joined(*sentences: str) -> str:
+    return " ".join(sentence for sentence in sentences if sentence)
 
 
 def _value(group: Group, key: str) -> str:
@@ -122,7 +131,7 @@ def _quality(comparison: Comparison, records: pd.DataFrame, metrics: list[str], 
         summary = summarise(records, metric, names)
         digits = figure_digits(metric, summary)
         lowest = min((s.mean for s in summary.values() if not math.isnan(s.mean)), default=None)
-        columns += [TITLES[metric], "Δ"]
+        columns += [TITLES[metric], DELTA]
         for name in names:
             difference = paired_differences(records, metric, name, comparison.baseline)
             single = single or summary[name].n == 1 or difference.n == 1

@@ -6,7 +6,7 @@ from rich.markup import escape
 from rich.table import Table as RichTable
 
 from .document import Document
-from .tables import Table
+from .tables import DELTA, Table
 
 _BORDER = 3  # between two columns
 
@@ -23,22 +23,43 @@ def terminal_tables(document: Document, width: int) -> list[RichTable]:
     room = width - max(map(len, names)) - _BORDER - 1
     parts: list[list[int]] = [[]]
     left = room
-    for place in range(len(glance.columns)):
-        needed = _width(glance, place) + _BORDER
+    for places in _together(glance, room):
+        needed = _needed(glance, places)
         if needed > left and parts[-1]:
             parts.append([])
             left = room
-        parts[-1].append(place)
+        parts[-1] += places
         left -= needed
     tables = [_table(glance, names, part) for part in parts]
     tables[0].title = escape(document.title)
-    tables[-1].caption = " ".join(glance.notes) or None
+    tables[-1].caption = escape(" ".join(filter(None, [glance.sentence, *glance.notes]))) or None
     return tables
 
 
-def _width(table: Table, place: int) -> int:
+def _together(glance: Table, room: int) -> list[list[int]]:
+    """Places of columns that no break may part: a Δ stays with its figure, unless both exceed a table's ``room``."""
+    units: list[list[int]] = []
+    for place, column in enumerate(glance.columns):
+        if column == DELTA and units and _needed(glance, [*units[-1], place]) <= room:
+            units[-1].append(place)
+        else:
+            units.append([place])
+    return units
+
+
+def _needed(glance: Table, places: list[int]) -> int:
+    return sum(_width(glance, place, places) + _BORDER for place in places)
+
+
+def _title(table: Table, place: int, places: list[int]) -> str:
+    """A column's title among those of ``places``: a Δ without its figure beside it says whose it is."""
+    column = table.columns[place]
+    return f"{DELTA} of {table.columns[place - 1]}" if column == DELTA and place - 1 not in places else column
+
+
+def _width(table: Table, place: int, places: list[int]) -> int:
     """The room of a column: its longest figure, or the longest word of its title."""
-    words = table.columns[place].split()
+    words = _title(table, place, places).split()
     return max(map(len, [*words, *(str(row.cells[place]) for row in table.rows)]))
 
 
@@ -46,7 +67,8 @@ def _table(glance: Table, names: list[str], places: list[int]) -> RichTable:
     table = RichTable(title_justify="left", caption_justify="left")
     table.add_column("Variant", no_wrap=True)
     for place in places:
-        table.add_column(escape(glance.columns[place]), justify="right", width=_width(glance, place))
+        title = _title(glance, place, places)
+        table.add_column(escape(title), justify="right", width=_width(glance, place, places))
     for name, row in zip(names, glance.rows, strict=True):
         cells = [row.cells[place] for place in places]
         marked = [

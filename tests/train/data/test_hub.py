@@ -1,6 +1,10 @@
 """Data sets of the hub, with the download replaced by tables in memory."""
 
+import logging
+import time
+
 import datasets
+import huggingface_hub
 import pytest
 from lmzoo.train.data.errors import CorpusError, MissingSplitError
 from lmzoo.train.data.sources import load_source
@@ -20,6 +24,9 @@ def hub(monkeypatch):
         return tables[split] if split else datasets.DatasetDict(tables)
 
     monkeypatch.setattr(datasets, "load_dataset", load_dataset)
+    monkeypatch.setattr("lmzoo.train.data.hub.hub_silence", lambda: None)
+    monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
     monkeypatch.delenv("LMZOO_DATA", raising=False)
     return state
 
@@ -29,9 +36,17 @@ def test_splits_of_a_data_set(hub):
     corpus = load_source("hub:owner/name:config")
     assert list(corpus.documents("train")) == ["a", "b"]
     assert list(corpus.documents("validation")) == ["c"]
-    with pytest.raises(MissingSplitError, match="hub:owner/name:config has no split test; it has train, dev"):
+    with pytest.raises(MissingSplitError, match=r"hub:owner/name:config has no split test; it has train, dev$"):
         list(corpus.documents("test"))
     assert hub["calls"] == [("owner/name", "config", None)]
+
+
+def test_a_data_set_without_validation_says_how_to_train_all_the_same(hub):
+    hub["answer"] = {"train": {"text": ["a"]}, "test": {"text": ["b"]}}
+    corpus = load_source("hub:o/n")
+    assert not corpus.has("validation")
+    with pytest.raises(MissingSplitError, match=r"it has train, test; --trainer\.limit_val_batches 0 trains without"):
+        list(corpus.documents("validation"))
 
 
 def test_a_data_set_with_train_alone_is_split_by_text(hub):
@@ -62,28 +77,64 @@ def test_wikitext_rows_become_the_official_file(hub):
     assert hub["calls"] == [("Salesforce/wikitext", "wikitext-103-raw-v1", "test")]
 
 
-def test_offline_and_without_a_copy_the_error_says_how_to_go_on(hub, tmp_path, monkeypatch):
+def test_without_a_connection_nothing_is_known_of_a_split_and_the_error_says_how_to_go_on(hub, tmp_path, monkeypatch):
     hub["answer"] = ConnectionError("no route")
     corpus = load_source("wikitext-103")
-    with pytest.raises(MissingSplitError) as error:
-        list(corpus.documents("train"))
-    for part in (
-        "wikitext-103, split train",
-        "LMZOO_DATA is not set",
-        "ConnectionError: no route",
-        "source: python-docs",
-    ):
-        assert part in str(error.value)
+    for ask in (lambda: list(corpus.documents("train")), lambda: corpus.has("train")):
+        with pytest.raises(CorpusError) as error:
+            ask()
+        assert not isinstance(error.value, MissingSplitError)
+        for part in (
+            "wikitext-103, split train",
+            "LMZOO_DATA is not set",
+            "ConnectionError: no route",
+            "set LMZOO_DATA",
+            "HF_HUB_OFFLINE=1",
+            "source: python-docs",
+        ):
+            assert part in str(error.value)
 
     folder = tmp_path / "wikitext-103"
     folder.mkdir()
     (folder / "wiki.train.head.tokens.xz").write_bytes(b"")
     monkeypatch.setenv("LMZOO_DATA", str(tmp_path))
-    with pytest.raises(MissingSplitError) as error:
-        list(corpus.documents("train"))
+    with pytest.raises(CorpusError) as error:
+        corpus.has("train")
     for part in ("wiki.train.tokens or train.txt", str(folder), "wiki.train.head.tokens.xz", "set LMZOO_DATA"):
         assert part in str(error.value)
-    assert not corpus.has("train")
+
+
+def test_a_split_is_missing_where_a_local_copy_lacks_it_and_the_hub_is_ruled_out(hub, tmp_path, monkeypatch):
+    hub["answer"] = ConnectionError("offline")
+    (tmp_path / "wikitext-2").mkdir()
+    (tmp_path / "wikitext-2" / "wiki.train.tokens").write_text(" \n = A = \n \n x \n")
+    monkeypatch.setenv("LMZOO_DATA", str(tmp_path))
+    corpus = load_source("wikitext-2")
+    with pytest.raises(CorpusError):
+        corpus.has("validation")
+    monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
+    assert corpus.has("train")
+    assert not corpus.has("validation")
+    with pytest.raises(MissingSplitError, match=r"--trainer\.limit_val_batches 0 trains without validation"):
+        list(corpus.documents("validation"))
+    with pytest.raises(CorpusError) as error:  # no local copy of any split: it is the corpus that is out of reach
+        load_source("wikitext-103").has("validation")
+    assert not isinstance(error.value, MissingSplitError)
+
+
+def test_a_hub_that_does_not_answer_is_asked_once_and_quietly(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", str(tmp_path))
+    begin = time.monotonic()
+    with caplog.at_level(logging.WARNING), pytest.raises(CorpusError) as error:
+        load_source("hub:lmzoo-tests/not-there").has("train")
+    assert time.monotonic() - begin < 10
+    assert "http://127.0.0.1:9 does not answer" in str(error.value)
+    assert "HF_HUB_OFFLINE=1" in str(error.value)
+    assert not [record for record in caplog.records if record.name.startswith("huggingface_hub")]
+    assert datasets.config.HF_HUB_OFFLINE is False
 
 
 def test_a_data_set_that_cannot_be_loaded(hub):

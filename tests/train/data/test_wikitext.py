@@ -3,7 +3,7 @@
 import lzma
 
 import pytest
-from lmzoo.train.data.errors import MissingSplitError
+from lmzoo.train.data.errors import CorpusError
 from lmzoo.train.data.sources import load_source
 from lmzoo.train.data.words import count_words
 
@@ -88,9 +88,9 @@ def test_a_part_of_the_training_split_is_not_taken_for_it(real_data, monkeypatch
     if not (real_data / "wikitext-103" / "wiki.train.head.tokens.xz").is_file():
         pytest.skip("no head of WikiText-103's training split here")
     monkeypatch.setattr("lmzoo.train.data.wikitext.hub_rows", _no_hub)
-    with pytest.raises(MissingSplitError, match=r"split train: no file wiki.train.tokens.*wiki.train.head.tokens.xz"):
+    with pytest.raises(CorpusError, match=r"split train: no file wiki.train.tokens.*wiki.train.head.tokens.xz"):
         list(load_source("wikitext-103").documents("train"))
 
 
 def _no_hub(*arguments):
-    raise MissingSplitError("offline")
+    raise CorpusError("offline")

@@ -56,6 +56,8 @@ def test_one_seed_is_said_to_have_no_spread(make_comparison, make_run):
         ({"changes": {"protocol": "sliding", "stride": 64}}, "the protocol"),
         ({"changes": {"length": 256}}, "the window's length"),
         ({"changes": {"words": 11_999}}, "the number of words"),
+        ({"passport": {"dtype": "bf16-mixed"}}, "the precision (dtype): 32-true here"),
+        ({"passport": {"train_length": 64}}, "the context length in training: 128 here"),
     ],
 )
 def test_unlike_passports_never_share_a_column(make_comparison, make_run, unlike, named):
@@ -93,6 +95,52 @@ def test_token_perplexity_is_only_compared_with_equal_tokenizers(make_comparison
     assert [[row.variant for row in table.rows] for table in (of_a, of_b)] == [["a"], ["b"]]
     assert "Bits per byte, test" in glance_table(comparison, groups).columns
     assert "Token perplexity, test" not in glance_table(comparison, groups).columns
+
+
+def test_other_versions_share_a_table_that_says_so(make_comparison, make_run):
+    output = make_comparison(["a", "b", "c"], [0, 1])
+    newer = {"versions": {"python": "3.11.2", "torch": "2.14.0", "lmzoo": "0.2"}, "commit": "0123456789ab+changes"}
+    for seed in (0, 1):
+        make_run(output, "a", seed)
+        make_run(output, "b", seed, passport=newer)
+        make_run(output, "c", seed, passport=newer if seed else {})
+    comparison, groups, tables = tables_of(output)
+    assert [table.title for table in tables] == ["Validation", "Test"]
+    said = (
+        "Not all of these runs were made with the same software: torch (2.13.0: a and c seed 0; 2.14.0: b and "
+        "c seed 1), lmzoo (not recorded: a and c seed 0; 0.2: b and c seed 1) and commit (0123456789: a and c seed 0; "
+        "0123456789+changes: b and c seed 1)."
+    )
+    assert all(table.sentence.endswith(f" words scored. {said}") for table in tables)
+    assert glance_table(comparison, groups).sentence == said
+
+
+def test_like_versions_need_no_sentence(three_by_two):
+    comparison, groups, tables = tables_of(three_by_two)
+    assert not any("software" in table.sentence for table in tables)
+    assert glance_table(comparison, groups).sentence == ""
+
+
+@pytest.mark.parametrize("kind", ["resident memory of the process", "growth of the process's resident memory"])
+def test_speed_and_memory_say_how_they_were_measured(make_comparison, make_run, kind):
+    output = make_comparison(["a"], [0])
+    make_run(output, "a", 0, results={"peak_memory_is": kind})
+    comparison, groups, _ = tables_of(output)
+    costs = cost_table(comparison)
+    assert "to baseline" in costs.columns
+    for table in (costs, glance_table(comparison, groups)):
+        notes = " ".join(table.notes)
+        assert "in one process after another on this machine; machine load shows in them. " in notes
+        assert "For a speed claim see lmzoo bench." in notes
+        assert f"Peak memory is the largest over seeds: {kind}." in notes
+
+
+def test_unlike_measures_of_memory_do_not_compare(make_comparison, make_run):
+    output = make_comparison(["a", "b"], [0])
+    make_run(output, "a", 0)
+    make_run(output, "b", 0, results={"peak_memory_is": "GPU memory"})
+    notes = " ".join(cost_table(load_comparison(output)).notes)
+    assert "GPU memory / resident memory of the process. The memory figures do not compare" in notes
 
 
 def test_costs(three_by_two):

@@ -1,4 +1,5 @@
 import io
+import itertools
 import json
 import re
 
@@ -123,6 +124,33 @@ def test_names_are_escaped(make_comparison, make_run):
     assert "<script>" not in page.read_text()
     assert "<b>name</b>" not in page.read_text()
     assert "&lt;script>x\\|y&lt;/script>" in page.with_name("report.md").read_text()
+
+
+def test_a_note_on_software_is_shown_everywhere_above_the_figures(make_comparison, make_run):
+    output = make_comparison(["a", "b"], [0])
+    make_run(output, "a", 0)
+    make_run(output, "b", 0, passport={"versions": {"python": "3.11.2", "torch": "2.14.0"}})
+    document, page = write_report(output)
+    said = "the same software: torch (2.13.0: a; 2.14.0: b)."
+    for text in (page.read_text(), page.with_name("report.md").read_text()):
+        glance, quality = text.split("At a glance", 1)[1].split("Token perplexity, test", 1)
+        assert said in glance
+        assert quality.count(said) == 2
+        assert "the context length in training and the precision (dtype)" in text
+    assert said in terminal_tables(document, 80)[-1].caption
+
+
+@pytest.mark.parametrize("width", range(30, 130))
+def test_a_difference_is_never_parted_from_its_figure_unsaid(three_by_two, width):
+    document, _ = write_report(three_by_two)
+    for table in terminal_tables(document, width):
+        titles = [str(column.header) for column in table.columns]
+        for before, title in itertools.pairwise(titles):
+            if title == "Δ":
+                assert "perplexity" in before
+        assert titles[1] != "Δ"
+        if width >= 60:
+            assert not any(title.startswith("Δ of") for title in titles)
 
 
 @pytest.mark.parametrize("width", [60, *range(76, 90), 200])
