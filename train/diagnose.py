@@ -14,7 +14,7 @@ from rich.progress import track
 from ..errors import ArgumentError, nearest, require
 from ..layers import Attention, ComplexAttention
 from ..models import Decoder
-from .config import ConfigError, write_atomically
+from .config import ConfigError, finite, write_atomically
 from .console import console, say
 from .data.corpus import SPLITS
 from .diagnose_phase_plots import phase_plots
@@ -22,7 +22,7 @@ from .diagnose_plots import attention_plots, threshold_plots
 from .diagnose_record import histograms, phase_records, threshold_record, weights_record
 from .diagnose_run import Windows, open_run, take_windows
 from .diagnose_weights import Reading, has_threshold, read_weights
-from .execute import passport
+from .records import passport
 from .report.canvas import Plot
 
 TOPICS = ("phases", "attention", "threshold")
@@ -173,7 +173,7 @@ def _write(folder: Path, record: dict[str, Any], plots: Sequence[Plot]) -> None:
         temporary.write_bytes(plot.light)
         temporary.replace(folder / plot.file)
     record["plots"] = [{"file": p.file, "title": p.title, "caption": p.caption, "alt": p.alt} for p in plots]
-    write_atomically(folder / "diagnose.json", json.dumps(record, indent=1) + "\n")
+    write_atomically(folder / "diagnose.json", json.dumps(finite(record), indent=1, allow_nan=False) + "\n")
 
 
 def _numbers(text: str) -> list[int]:

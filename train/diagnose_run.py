@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from .config import ConfigError
-from .execute import load_weights
-from .fit import TrainingCLI
+from .evaluate import load_weights
+from .training_cli import TrainingCLI
 
 
 @dataclass(frozen=True)
