@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from .._version import __version__
+from .. import __version__
 from ..errors import ArgumentError, nearest
 from .config import ConfigError
 
