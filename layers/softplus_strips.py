@@ -124,7 +124,8 @@ def _gradients(
             *fused.gradients(gradient, query, key, value, power, count, key_mask, y, statistics, activation),
             query.new_empty(0),
         )
-    dquery, dkey, dvalue = (query.new_zeros(z.shape) for z in (query, key, value))
+    dquery = query.new_empty(query.shape)
+    dkey, dvalue = (query.new_zeros(z.shape) for z in (key, value))
     dpower = query.new_zeros(query.size(1) if on_power else 0, dtype=torch.float64)
     with torch.autocast(query.device.type, enabled=False):
         strips = Strips(query, key, value, count, key_mask, n_buffers=4 if on_power else 3)
