@@ -13,7 +13,7 @@ _SHORTEST = 1e-12
 
 
 def unit_length(x: Tensor, scale: Tensor | None = None) -> Tensor:
-    """c x / |x| of x (B, H, T, n), contiguous; 0, and with gradient 0, where |x| <= 1e-12.
+    """Scale x (B, H, T, n) to c x / |x|, contiguous; 0, and with gradient 0, where |x| <= 1e-12.
 
     Args:
         x: (B, H, T, n), in any layout.
