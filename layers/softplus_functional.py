@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ..errors import require
 from .softplus_strips import ACTIVATIONS, attend
+from .unit_length import unit_length
 from .visibility import Visibility
 
 
@@ -67,9 +68,10 @@ def softplus_attention(
         scale = scale * score_factor.to(dtype)[:, None, None]
     powers = None if power is None else torch.as_tensor(power, dtype=dtype, device=query.device).expand(n_heads)
     y = attend(
-        _unit(query.to(dtype)) * scale,
-        _unit(key.to(dtype)),
-        value.to(dtype),
+        unit_length(query.to(dtype), scale),
+        unit_length(key.to(dtype)),
+        # A view would be copied forward and again backward, and keep the projection that it is cut from.
+        value.to(dtype).contiguous(),
         powers,
         count,
         key_mask,
@@ -77,13 +79,6 @@ def softplus_attention(
         free_rows=free_rows,
     )
     return y.to(value.dtype)
-
-
-def _unit(x: Tensor) -> Tensor:
-    """X / |x|, or 0 where |x| <= 1e-12: a direction of rounding errors would have a gradient of 1e12 and more."""
-    norm = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
-    known = norm > 1e-12
-    return x * torch.where(known, 1.0 / torch.where(known, norm, 1.0), 0.0)
 
 
 def _check(

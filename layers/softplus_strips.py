@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -11,6 +12,8 @@ from .softplus_powers import Powers
 from .strips import Strip, Strips
 
 ACTIVATIONS = ("softplus", "exp", "sigmoid", "relu")
+
+_LOG2_E = 1.0 / math.log(2.0)
 
 
 def attend(
@@ -124,7 +127,8 @@ def _gradients(
             *fused.gradients(gradient, query, key, value, power, count, key_mask, y, statistics, activation),
             query.new_empty(0),
         )
-    dquery, dkey, dvalue = (query.new_zeros(z.shape) for z in (query, key, value))
+    dquery = query.new_empty(query.shape)
+    dkey, dvalue = (query.new_zeros(z.shape) for z in (key, value))
     dpower = query.new_zeros(query.size(1) if on_power else 0, dtype=torch.float64)
     with torch.autocast(query.device.type, enabled=False):
         strips = Strips(query, key, value, count, key_mask, n_buffers=4 if on_power else 3)
@@ -185,7 +189,7 @@ def _activate(s: Tensor, activation: str) -> None:
         _softplus(s, out=s)
     elif activation == "exp":
         # A common factor of a row cancels; without it a long context could overflow float32.
-        s.sub_(s.amax(dim=-1, keepdim=True)).exp_()
+        s.sub_(s.amax(dim=-1, keepdim=True)).mul_(_LOG2_E).exp2_()
     elif activation == "sigmoid":
         s.sigmoid_()
     else:
@@ -209,8 +213,13 @@ def _activate_and_derive(s: Tensor, phi: Tensor, activation: str) -> None:
 
 
 def _softplus(s: Tensor, out: Tensor) -> None:
-    # Beyond the threshold log(1 + exp(s)) is s to the last digit of the type.
-    torch.ops.aten.softplus.out(s, 1.0, 40.0 if s.dtype == torch.float64 else 20.0, out=out)
+    if s.device.type != "cpu":
+        # Beyond the threshold log(1 + exp(s)) is s to the last digit of the type.
+        torch.ops.aten.softplus.out(s, 1.0, 40.0 if s.dtype == torch.float64 else 20.0, out=out)
+        return
+    # On a CPU exp takes several times as long as exp2. s beyond the clamp, where exp could overflow, is its softplus.
+    torch.clamp_max(s, 60.0, out=out).mul_(_LOG2_E).exp2_().log1p_()
+    torch.maximum(out, s, out=out)
 
 
 def _threshold(strip: Strip, phi: Tensor, total: Tensor, free_rows: int) -> tuple[Tensor, Tensor]:

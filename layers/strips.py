@@ -40,11 +40,16 @@ class Strips:
         self.query = self.per_query(query)
         counts = count if len(count) == 1 else count.repeat_interleave(self.groups, dim=0)
         self.count = counts[:, None, :, None]
-        self.key_mask = None if key_mask is None else key_mask.repeat_interleave(self.groups, dim=0)[:, None, None]
         most = _ELEMENTS.get(query.device.type, _ELEMENTS["other"])
         self.elements = min(most, max(_FEW_ELEMENTS, self.n_keys * self.n_keys // 2))
         rows = min(max(1, -(-_ROWS // self.repeats)), self.n_queries)
         self.rows = rows
+        # Added to scores: -inf hides. Adding costs a fifth of filling by a bool mask.
+        self.later = query.new_full((rows, rows), -torch.inf).triu_(1)
+        self.padding = None
+        if key_mask is not None:
+            padding = query.new_zeros(key_mask.shape).masked_fill_(~key_mask, -torch.inf)
+            self.padding = padding.repeat_interleave(self.groups, dim=0)[:, None, None]
         one = self.repeats * rows * self.n_keys
         size = min(max(one, self.elements), self.repeats * len(self.key) * self.n_queries * self.n_keys)
         self.memory = [query.new_empty(size) for _ in range(n_buffers)]
@@ -77,13 +82,19 @@ class Strip:
         self.shape = (len(self.key), strips.repeats, rows.stop - rows.start, n_keys)
         size = self.key.size(0) * self.query.size(1) * n_keys
         self.buffers = [memory[:size].view(self.shape) for memory in strips.memory]
-        self.heads = torch.arange(len(strips.key), device=self.key.device)[problems] % strips.groups
-        self._key_mask = None if strips.key_mask is None else strips.key_mask[problems, :, :, :n_keys]
+        self._groups = strips.groups
+        self._later = strips.later[: self.shape[2], : self.shape[2]]
+        self._padding = None if strips.padding is None else strips.padding[problems, :, :, :n_keys]
+
+    @property
+    def heads(self) -> Tensor:
+        """The group of keys that each problem belongs to, (C,)."""
+        return torch.arange(self.problems.start, self.problems.stop, device=self.key.device) % self._groups
 
     def scores(self, out: Tensor) -> None:
         """q.k in ``out``, -inf where the row does not see the key."""
         torch.bmm(self.query, self.key.transpose(1, 2), out=self._matrices(out))
-        self._hide(out, -torch.inf)
+        self._hide(out)
 
     def times_key(self, w: Tensor) -> Tensor:
         """Sum_j w_ij k_j, (C, r, R, dh)."""
@@ -107,9 +118,9 @@ class Strip:
         """Give rows whose ``total`` is 0 the weight 1 on all keys that they see; the totals after that."""
         empty = total <= torch.finfo(w.dtype).tiny
         if bool(empty.any()):
-            ones = torch.ones_like(w)
-            self._hide(ones, 0.0)
-            torch.where(empty, ones, w, out=w)
+            ones = torch.zeros_like(w)
+            self._hide(ones)
+            torch.where(empty, ones.exp_(), w, out=w)
             return torch.where(empty, self.count, total)
         return total
 
@@ -121,16 +132,17 @@ class Strip:
         """Put values (C, r, R, n) in their place."""
         rows[self.problems, :, self.rows] = values
 
-    def _hide(self, w: Tensor, with_value: float) -> None:
+    def _hide(self, scores: Tensor) -> None:
+        """Add -inf where the row does not see the key, 0 elsewhere."""
         length = self.shape[2]
-        later = torch.ones(length, length, dtype=torch.bool, device=w.device).triu_(1)
-        if self._key_mask is not None:
-            hidden = (~self._key_mask).repeat(1, 1, length, 1)
-            tail = hidden[..., -length:]
-            tail.logical_or_(later).logical_and_(~torch.eye(length, dtype=torch.bool, device=w.device))
-            w.masked_fill_(hidden, with_value)
-        elif length > 1:
-            w[..., -length:].masked_fill_(later, with_value)
+        later = self._later
+        if self._padding is not None:
+            scores[..., :-length].add_(self._padding[..., :-length])
+            later = self._padding[..., -length:] + later
+            # A padded row sees itself.
+            later.diagonal(dim1=-2, dim2=-1).zero_()
+        if self._padding is not None or length > 1:
+            scores[..., -length:].add_(later)
 
     def _matrices(self, w: Tensor) -> Tensor:
         return w.view(w.size(0), -1, w.size(3))
