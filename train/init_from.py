@@ -179,7 +179,8 @@ def tokenizer_arguments(model: InitialModel, written: Config, places: Places) ->
         if written.get(key) not in (theirs, None):
             message = f"expected {theirs!r}, as the tokenizer of {model.folder} has it, got {written[key]!r}"
             raise ConfigError(message, key=key, place=places.find(key))
-    return keys if tokenizer is None else {}
+    # the tokenizer's own name leaves no room for a scheme beside it
+    return keys if tokenizer is None else {"vocab_size": keys["vocab_size"]}
 
 
 def _body(decoder: Decoder) -> dict[str, Any]:

@@ -114,7 +114,7 @@ def show_records(records: Sequence[Record]) -> None:
     """Print the three figures of each split."""
     table = Table(title=None)
     for column in ("split", "tokens", "token perplexity", "word perplexity", "bits per byte"):
-        table.add_column(column, justify="left" if column == "split" else "right")
+        table.add_column(column, justify="left" if column == "split" else "right", no_wrap=column == "split")
     for r in records:
         for prefix, name in (("", r["split"]), (DEBIASED, f"{r['split']}, debiased")):
             figures = [(r.get(prefix + key), digits) for key, digits in FIGURES.items()]
