@@ -1,4 +1,4 @@
-"""What a part may know of the corpus before training starts."""
+"""What a head or a loss may ask of the training data."""
 
 from __future__ import annotations
 
@@ -10,15 +10,18 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class CorpusStatistics:
-    """Facts of the training data, for parts that define ``use_corpus(statistics)``.
+    """What the training data, or the model that training starts from, tells about each token.
 
-    Costly ones are functions and are computed only for the part that asks.
+    A part that wants to know defines ``use_corpus(self, statistics)``. It is called once, before training; what the
+    part learns there it keeps in persistent buffers whose shapes follow from its constructor arguments, so that a
+    saved model needs no corpus.
 
     Args:
-        token_counts: (V,) int64, how often each id is a label in the training data.
-        cooccurrence: rank -> token vectors (V, rank) float32, a truncated SVD of the training tokens' PPMI matrix.
-        embedding: (V, d), rows of a trained full head (or tied embedding) when training starts from an exported model.
-        cluster: (rows (V, d), K, seed) -> code ids (V,) int64 in 0..K-1.
+        token_counts: (V,) int64: how often each id is a label in the training data.
+        cooccurrence: rank -> token vectors (V, rank) float32, computed on demand from the training tokens: a truncated
+            singular value decomposition of their positive pointwise mutual information.
+        embedding: (V, d): the rows of a trained full head, or of a tied embedding, where training starts from a model.
+        cluster: (rows (V, d), K, seed) -> a cluster id 0..K-1 for each row, (V,) int64, with no cluster empty.
     """
 
     token_counts: Tensor
