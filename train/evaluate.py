@@ -13,6 +13,7 @@ from ..tokenization import tokenizer_sha256
 from .config import ConfigError, differing_keys, finite, load_yaml
 from .console import say
 from .data.tokenizer_cache import load_tokenizer
+from .export import LOSS_FILE, read_log_weight
 from .records import show_records, split_record
 from .training_cli import TrainingCLI
 
@@ -23,8 +24,14 @@ def evaluate(split_command: str, arguments: Sequence[str]) -> int:
     refuse_other_model(cli)
     cli.model.configure_model()
     load_weights(cli)
+    log_weight = read_log_weight(cli.run.folder) if cli.config.debias else None
+    if cli.config.debias and log_weight is None:
+        message = (
+            f"expected a finished run whose loss weighs tokens, which leaves {LOSS_FILE}; {cli.run.folder} has none"
+        )
+        raise ConfigError(message, key="--debias")
     split = "validation" if split_command == "validate" else "test"
-    record = split_record(cli, split)
+    record = split_record(cli, split, log_weight=log_weight)
     if cli.trainer.is_global_zero:
         with (cli.run.folder / "evaluations.jsonl").open("a", encoding="utf-8") as stream:
             stream.write(json.dumps(finite(record), allow_nan=False) + "\n")
@@ -67,6 +74,8 @@ def load_weights(cli: TrainingCLI) -> None:
     newest = cli.run.newest_checkpoint()
     if newest is None:
         raise ConfigError(f"{cli.run.folder} holds neither model.safetensors nor a checkpoint", key="run_dir")
+    if cli.config.init_from is not None:
+        cli.datamodule.use_tokenizer(load_tokenizer(cli.config.init_from))
     say(f"the run is not finished; evaluating its checkpoint {newest.name}")
     loaded = torch.load(newest, map_location="cpu", weights_only=True)
     cli.model.load_state_dict(loaded["state_dict"])

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import statistics
 from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from lightning.pytorch.callbacks import EarlyStopping
 
 from ..errors import ArgumentError
 from .checkpoint import RunInterrupted
-from .config import ConfigError
+from .config import ConfigError, write_atomically
 from .console import console, say
 from .environment import MemoryMeter
-from .export import export_model
+from .export import export_log_weight, export_model
 from .guard import TrainingStopped
 from .records import Record, final_records, show_records
 from .training_cli import TrainingCLI
@@ -38,8 +41,7 @@ def _fit(cli: TrainingCLI) -> int:
     say(f"{counts.total:,} parameters (embedding {counts.embedding:,}, head {counts.head:,}); run folder {run.folder}")
     try:
         memory = prepare(cli)
-        if checkpoint:
-            say(f"resuming from {checkpoint.name}")
+        announce_start(cli, checkpoint)
         with cli.checkpoint.stopping_on_signals():
             cli.trainer.fit(model, data, ckpt_path=checkpoint)
         if cli.trainer.fast_dev_run:
@@ -53,7 +55,7 @@ def _fit(cli: TrainingCLI) -> int:
         peak = memory.peak_mb()
         records = final_records(cli)
         if cli.trainer.is_global_zero:
-            export_model(model.network, data.tokenizer, run.folder, context_length=data.context_length)
+            export(cli)
     except TrainingStopped as stop:
         run.fail(stop.reason, step=stop.step, layer=stop.layer)
         console.print(f"[bold red]{stop}[/bold red]")
@@ -91,6 +93,33 @@ def prepare(cli: TrainingCLI) -> MemoryMeter:
     if cli.default_loggers:
         trainer.loggers = cli.loggers()
     return MemoryMeter(trainer.strategy.root_device)
+
+
+def export(cli: TrainingCLI) -> None:
+    """Leave the model, and what its loss has shifted, in the run's folder."""
+    log_weight = cli.model.loss.log_weight()
+    if log_weight is not None:
+        export_log_weight(log_weight, cli.run.folder)
+    data = cli.datamodule
+    export_model(cli.model.network, data.tokenizer, cli.run.folder, context_length=data.context_length)
+
+
+def announce_start(cli: TrainingCLI, checkpoint: Path | None) -> None:
+    """Say what the run goes on from; write down what it takes over from a trained model, if it starts from one."""
+    cli.model.resuming = checkpoint is not None
+    if checkpoint is not None:
+        say(f"resuming from {checkpoint.name}")
+        return
+    if cli.model.initial is None:
+        return
+    model, transfer = cli.model.initial
+    say(f"starting from {model.folder}: {len(transfer.loaded)} tensors loaded")
+    for names, what in ((transfer.afresh, "start afresh"), (transfer.left_out, "of that model are left out")):
+        if names:
+            say(f"  {', '.join(names)} {what}")
+    if cli.trainer.is_global_zero:
+        content = {"folder": model.folder, "sha256": model.sha256, **asdict(transfer)}
+        write_atomically(cli.run.origin_file, json.dumps(content, indent=2) + "\n")
 
 
 def stopped_early(cli: TrainingCLI) -> bool:

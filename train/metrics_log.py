@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from .config import finite, write_atomically
+from .console import say
 from .data import TextDataModule
 from .module import LanguageModule
 
@@ -80,6 +81,10 @@ class MetricsLog(pl.Callback):
         if trainer.is_global_zero:
             kept = [row for row in read_rows(self.path) if row["step"] <= trainer.global_step]
             write_atomically(self.path, "".join(json.dumps(row) + "\n" for row in kept))
+        assert isinstance(pl_module, LanguageModule)
+        health = pl_module.health()
+        if health and trainer.is_global_zero:
+            say(", ".join(f"{name.replace('_', ' ')} {figure:,.6g}" for name, figure in health.items()))
         data = trainer.datamodule
         self._batches_per_epoch = data.batches_per_epoch() if isinstance(data, TextDataModule) else sys.maxsize
         self._mark = time.perf_counter()
@@ -157,6 +162,8 @@ class MetricsLog(pl.Callback):
         if any(r["split"] == "validation" and r["step"] == trainer.global_step for r in read_rows(self.path)):
             return
         row: Row = {"split": "validation", "step": trainer.global_step, "tokens_seen": self.tokens}
+        assert isinstance(trainer.lightning_module, LanguageModule)
+        row.update(trainer.lightning_module.health())
         row.update((k, figures[k]) for k in ("cross_entropy", "token_perplexity", "word_perplexity", "bits_per_byte"))
         self._write(trainer, row)
 

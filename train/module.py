@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import lightning.pytorch as pl
@@ -13,8 +14,10 @@ from torch import Tensor, nn
 from ..errors import require
 from ..layers import Attention, CrossEntropy, Head, Loss, Position, SoftmaxAttention, SwiGLU
 from ..models import Counts, Decoder, count
+from .corpus_statistics import corpus_statistics
 from .data import TextDataModule
 from .guard import DivergenceGuard, check_gradients
+from .init_from import InitialModel, Transfer
 from .optimization import adamw, warmup_cosine
 from .perplexity import TextPerplexity
 
@@ -105,19 +108,59 @@ class LanguageModule(pl.LightningModule):
         self.last_loss = self.last_cross_entropy = torch.zeros(())
         self.grad_norm = torch.zeros(())
         self._batch: Batch | None = None
+        self.initial: tuple[InitialModel, Transfer] | None = None
+        self.resuming = False
+        self._begun = False
 
     # -- building -----------------------------------------------------------------------------------------------
 
+    def start_from(self, model: InitialModel) -> Transfer:
+        """Let training begin with the weights of an exported model, which are read when the network is built.
+
+        Raises:
+            ConfigError: its body is another one than this module's.
+        """
+        with torch.device("meta"), torch.random.fork_rng(devices=[]):
+            transfer = model.plan(Decoder(self.vocab_size, **self.parts))
+        self.initial = model, transfer
+        return transfer
+
     def configure_model(self) -> None:
-        """Build the network, from the seed alone: what ran before in the process has no say in its weights."""
-        if self.decoder is not None:
-            return
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(self.seed)
-            self.decoder = Decoder(self.vocab_size, **self.parts)
-        self._nll: Callable[[Tensor], Tensor] = self.decoder.nll
-        if self.compile_network:
-            self._nll = torch.compile(self.decoder.nll)
+        """Build the network, from the seed alone: what ran before in the process has no say in its weights.
+
+        Before training the weights to start from are loaded, and parts and loss learn about the corpus.
+        """
+        if self.decoder is None:
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(self.seed)
+                self.decoder = Decoder(self.vocab_size, **self.parts)
+            self._nll: Callable[[Tensor], Tensor] = self.decoder.nll
+            if self.compile_network:
+                self._nll = torch.compile(self.decoder.nll)
+        if self._trainer is not None and self.trainer.state.fn == "fit" and not self._begun:
+            self._begun = True
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(self.seed)
+                self._begin(self.decoder)
+
+    def _begin(self, decoder: Decoder) -> None:
+        """What comes between building a network and training it. A resumed run finds most of it in its checkpoint."""
+        learners: list[Any] = [self.loss]
+        embedding = None
+        if not self.resuming:
+            loaded: tuple[str, ...] = ()
+            if self.initial is not None:
+                model, transfer = self.initial
+                model.load(decoder, transfer)
+                embedding, loaded = model.embedding(), transfer.loaded
+            # a head that was loaded keeps what it learned of the corpus it was trained on
+            learners += [m for name, m in decoder.named_modules() if not any(n.startswith(f"{name}.") for n in loaded)]
+        learners = [module for module in learners if callable(getattr(module, "use_corpus", None))]
+        data = self.trainer.datamodule
+        if learners and isinstance(data, TextDataModule):
+            statistics = corpus_statistics(data, embedding)
+            for module in learners:
+                module.use_corpus(statistics)
 
     def check_length(self, length: int, argument: str) -> None:
         """Raise :class:`ArgumentError` about ``argument`` if the position part is not defined for ``length`` tokens."""
@@ -193,6 +236,23 @@ class LanguageModule(pl.LightningModule):
 
     def _evaluate(self, batch: Batch) -> None:
         self.perplexity.update(self._nll(batch["input_ids"]), batch["scored"], batch["words"], batch["bytes"])
+
+    def health(self) -> dict[str, float]:
+        """What the head says of its own state, such as how its codes are used, each name with ``head_`` before it."""
+        health = getattr(self.network.head, "health", None)
+        figures = health() if callable(health) else {}
+        return {f"head_{name}": float(figure) for name, figure in figures.items()}
+
+    @contextlib.contextmanager
+    def debiased(self, log_weight: Tensor) -> Iterator[None]:
+        """Inside, the network's head takes back the shift of a loss that weighed token t by w(t), log w (V)."""
+        network = self.network
+        head = network.head
+        network.head = head.debias(log_weight)
+        try:
+            yield
+        finally:
+            network.head = head
 
     def on_validation_epoch_start(self) -> None:
         self.perplexity.reset()

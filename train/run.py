@@ -10,6 +10,8 @@ file                   holds
 ``logs/``              the same rows for TensorBoard and as CSV
 ``model.safetensors``  weights, with ``config.json`` and the tokenizer: a Hugging Face model folder
 ``results.json``       final records with passports; written last, so it marks a finished run
+``init_from.json``     the model that training started from, if any, and which of its tensors were loaded
+``loss.safetensors``   log weights of a loss that weighs tokens, for ``lmzoo validate --debias``
 ``failure.json``       why a run stopped, if it did
 ====================== ==============================================================================
 """
@@ -55,6 +57,7 @@ class Run:
         self.metrics_file = self.folder / "metrics.jsonl"
         self.results_file = self.folder / "results.json"
         self.failure_file = self.folder / "failure.json"
+        self.origin_file = self.folder / "init_from.json"
         self.checkpoint_folder = self.folder / "checkpoints"
         self.log_folder = self.folder / "logs"
 
@@ -71,6 +74,14 @@ class Run:
             raise ConfigError(
                 f"cannot be read: {error}; delete it to finish the run again", place=str(self.results_file)
             ) from None
+        return loaded
+
+    def origin(self) -> dict[str, Any]:
+        """The content of ``init_from.json``."""
+        try:
+            loaded: dict[str, Any] = json.loads(self.origin_file.read_text(encoding="utf-8"))
+        except (OSError, json.JSONDecodeError) as error:
+            raise ConfigError(f"cannot be read: {error}", place=str(self.origin_file)) from None
         return loaded
 
     def begin(self, config: Config) -> Path | None:

@@ -22,6 +22,7 @@ from .checkpoint import AtomicCheckpointIO, ResumeCheckpoint
 from .config import Config, ConfigError, Places, flatten, load_run_config, merge
 from .data import TextDataModule
 from .data.tokenizer_cache import load_tokenizer
+from .init_from import InitialModel, tokenizer_arguments
 from .metrics_log import MetricsLog
 from .module import LanguageModule
 from .options import (
@@ -35,48 +36,8 @@ from .options import (
 from .progress import progress_callback, quiet_libraries
 from .run import Run
 from .schema import check_config, readable
-
-DESCRIPTIONS = {
-    "fit": "Train a model from a YAML file. Run the same command again to resume a run that was interrupted.",
-    "validate": "Perplexity of a trained run on the validation split.",
-    "test": "Perplexity of a trained run on the test split.",
-}
-
-USAGE = {
-    "fit": """lmzoo fit --config FILE [--run_dir FOLDER] [--KEY VALUE ...]
-
-examples:
-  lmzoo fit --config configs/python-docs/tiny.yaml
-  lmzoo fit --config configs/python-docs/tiny.yaml --model.position ALiBi --trainer.max_steps 50
-  lmzoo fit --config configs/wikitext-2/1m.yaml --run_dir runs/mine     (again: resumes)
-  lmzoo fit --config configs/wikitext-2/1m.yaml --print_config          (every key with its value)
-  lmzoo fit --model.attention.help SoftmaxAttention                     (the arguments of a part)""",
-    "validate": "lmzoo validate --run_dir FOLDER [--KEY VALUE ...]",
-    "test": "lmzoo test --run_dir FOLDER [--KEY VALUE ...]",
-}
-
-# Lightning's "int = so many batches, float = this share": the parser reads 1 as 1.0 where typing has cached the other
-# order of the two, so whole numbers are put back.
-WHOLE_OR_FRACTION = tuple(
-    f"trainer.{key}"
-    for key in (
-        "limit_val_batches",
-        "limit_test_batches",
-        "limit_train_batches",
-        "overfit_batches",
-        "val_check_interval",
-    )
-)
-
-TRAINER_DEFAULTS = {
-    "log_every_n_steps": 10,
-    "val_check_interval": 0.25,
-    "gradient_clip_val": 1.0,
-    "num_sanity_val_steps": 0,
-    "use_distributed_sampler": False,  # the data module deals out samples by rank itself
-    "enable_model_summary": False,
-    "enable_checkpointing": True,
-}
+from .trainer_settings import TRAINER_DEFAULTS, WHOLE_OR_FRACTION
+from .usage import DESCRIPTIONS, USAGE
 
 
 class TrainingCLI(LightningCLI):
@@ -102,6 +63,7 @@ class TrainingCLI(LightningCLI):
         quiet_libraries()
         self.command = command
         self.given = config
+        self.initial: InitialModel | None = None
         self.places = Places(dict.fromkeys(flatten(config or {}), origin))
         self.sources: list[str] = [origin] if config is not None else []
         with _one_message(self):
@@ -148,6 +110,19 @@ class TrainingCLI(LightningCLI):
             "--checkpoint_every_n_steps", type=int, default=100, help="Optimizer steps between checkpoints."
         )
         parser.add_argument(
+            "--init_from",
+            type=str | None,
+            default=None,
+            help="Folder of a finished run to start from: its tokenizer and its weights; loss and head may differ. "
+            "It has to stay there until the run is finished.",
+        )
+        if self.command != "fit":
+            parser.add_argument(
+                "--debias",
+                action="store_true",
+                help="Score a second time with the shift of a loss such as PowerLawDecay taken back.",
+            )
+        parser.add_argument(
             "--allow_classes",
             action="store_true",
             help="Allow class paths outside lmzoo: loading such a configuration runs the code it names.",
@@ -180,8 +155,11 @@ class TrainingCLI(LightningCLI):
         refuse_unknown_options(rest, parser)
         given = dict(options(rest))
         self.places.of_key.update(dict.fromkeys(given, "command line"))
-        self.config = parser.parse_args(["--config", json.dumps(merged), *rest])
         written = {**flatten(merged), **given}
+        if self.command == "fit" and written.get("init_from") is not None:
+            self.initial = InitialModel(str(written["init_from"]), allow_foreign=allow)
+            merged["data"] = (merged.get("data") or {}) | tokenizer_arguments(self.initial, written, self.places)
+        self.config = parser.parse_args(["--config", json.dumps(merged), *rest])
         self.whole = {
             key.removeprefix("trainer."): written[key]
             for key in WHOLE_OR_FRACTION
@@ -248,6 +226,9 @@ class TrainingCLI(LightningCLI):
             ("eval_context_length", self.datamodule.eval_context_length),
         ):
             self.model.check_length(length, name)
+        if self.initial is not None:
+            self.model.start_from(self.initial)
+            self.datamodule.use_tokenizer(self.initial.tokenizer)
         if self.datamodule.tokenizer_name is not None:
             _ = self.datamodule.tokenizer  # loads it, and checks vocab_size against it
 
@@ -265,8 +246,10 @@ class TrainingCLI(LightningCLI):
         dumped = self.parser.dump(self.config, skip_unset=False, format="yaml")
         loaded: Config = yaml.safe_load(dumped)
         loaded["trainer"].update(self.whole)
-        for key in ("config", "allow_classes", "run_dir"):
+        for key in ("config", "allow_classes", "run_dir", "debias"):
             loaded.pop(key, None)
+        if loaded["init_from"] is None:  # runs from before there was this key are still what they were
+            del loaded["init_from"]
         return loaded
 
 

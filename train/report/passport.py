@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pandas as pd
@@ -20,6 +20,8 @@ LIKE = (*_SCORED, "train_length", "dtype")
 TOKENIZER = "tokenizer_sha256"
 
 METRICS = ("token_perplexity", "word_perplexity", "bits_per_byte")
+# Before the names of figures with the shift of the loss taken back.
+DEBIASED = "debiased_"
 SPLITS = ("validation", "test")
 
 WORDS = {
@@ -77,6 +79,20 @@ class Group:
     def of_tokenizer(self, tokenizer: str) -> pd.DataFrame:
         """The records made with one tokenizer."""
         return self.records[self.records[TOKENIZER].astype(str) == tokenizer]
+
+
+def debiased(group: Group) -> Group | None:
+    """The group with debiased figures in the place of the plain ones, for records that have them.
+
+    A record without them is of a loss that shifts nothing, so that its plain figures are the debiased ones too. None
+    where no record has any.
+    """
+    records = group.records
+    if f"{DEBIASED}nll" not in records or not records[f"{DEBIASED}nll"].notna().any():
+        return None
+    shifted = records[f"{DEBIASED}nll"].notna()
+    figures = {m: records[m].where(~shifted, records[f"{DEBIASED}{m}"]).astype("float64") for m in METRICS}
+    return replace(group, records=records.assign(**figures))
 
 
 def flatten_record(run: Run, record: Row) -> Row:

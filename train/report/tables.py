@@ -10,7 +10,7 @@ import pandas as pd
 
 from .formats import NONE, perplexity_digits, plain, plus_minus, short_hash, signed
 from .load import Comparison, absent
-from .passport import TOKENIZER, WORDS, Group
+from .passport import DEBIASED, TOKENIZER, WORDS, Group, debiased
 from .software import software_sentence
 from .statistics import Spread, paired_differences, summarise
 
@@ -20,6 +20,10 @@ TITLES = {
     "bits_per_byte": "Bits per byte",
 }
 
+_DEBIASED_SENTENCE = (
+    "A loss that weighs each token t by w(t) makes the model learn w(t) p(t), normalised; here its probabilities were "
+    "divided by w(t) before scoring, which takes that back. Runs of other losses are as in the table before."
+)
 
 DELTA = "Δ"
 
@@ -58,38 +62,43 @@ class Table:
 
 
 def quality_tables(comparison: Comparison, groups: Sequence[Group]) -> list[Table]:
-    """One table for each group of like records; two kinds where the tokenizers differ inside a group."""
+    """One table for each group of like records; two kinds where the tokenizers differ inside a group.
+
+    Where a loss shifts what is learned, tables with that taken back follow.
+    """
     tables: list[Table] = []
     for group in groups:
-        if group.one_tokenizer:
-            tables.append(
-                _quality(comparison, group.records, list(TITLES), title=group.label, sentence=_sentence(group))
-            )
-            continue
-        sentence = (
-            f"{_sentence(group)} The rows use {len(group.tokenizers)} tokenizers. Word perplexity and bits per byte "
-            "count in units of the same original text, so they compare; token perplexity counts in each tokenizer's "
-            "own tokens and stands in tables of its own below. A window of equal length in tokens spans a "
-            "different stretch of text under each tokenizer."
-        ).strip()
+        tables += _group_tables(comparison, group, group.label, _sentence(group))
+        unshifted = debiased(group)
+        if unshifted is not None:
+            sentence = _joined(_sentence(group), _DEBIASED_SENTENCE)
+            tables += _group_tables(comparison, unshifted, f"{group.label}, debiased", sentence)
+    return tables
+
+
+def _group_tables(comparison: Comparison, group: Group, label: str, sentence: str) -> list[Table]:
+    if group.one_tokenizer:
+        return [_quality(comparison, group.records, list(TITLES), title=label, sentence=sentence)]
+    sentence = (
+        f"{sentence} The rows use {len(group.tokenizers)} tokenizers. Word perplexity and bits per byte "
+        "count in units of the same original text, so they compare; token perplexity counts in each tokenizer's "
+        "own tokens and stands in tables of its own below. A window of equal length in tokens spans a "
+        "different stretch of text under each tokenizer."
+    ).strip()
+    tables = [_quality(comparison, group.records, ["word_perplexity", "bits_per_byte"], title=label, sentence=sentence)]
+    for tokenizer in group.tokenizers:
         tables.append(
             _quality(
-                comparison, group.records, ["word_perplexity", "bits_per_byte"], title=group.label, sentence=sentence
+                comparison,
+                group.of_tokenizer(tokenizer),
+                ["token_perplexity"],
+                title=f"{label}, tokens of tokenizer {short_hash(tokenizer)}",
+                sentence=_joined(
+                    "Token perplexity, only of runs with this tokenizer.",
+                    software_sentence(group.of_tokenizer(tokenizer)),
+                ),
             )
         )
-        for tokenizer in group.tokenizers:
-            tables.append(
-                _quality(
-                    comparison,
-                    group.of_tokenizer(tokenizer),
-                    ["token_perplexity"],
-                    title=f"{group.label}, tokens of tokenizer {short_hash(tokenizer)}",
-                    sentence=_joined(
-                        "Token perplexity, only of runs with this tokenizer.",
-                        software_sentence(group.of_tokenizer(tokenizer)),
-                    ),
-                )
-            )
     return tables
 
 
@@ -171,7 +180,11 @@ def figure_digits(metric: str, summary: dict[str, Spread]) -> int:
 def passport_rows(group: Group) -> tuple[list[tuple[str, str]], Table | None]:
     """What all records of a group share, and a table of what differs between runs (columns are the fields)."""
     skip = {"variant", "seed", "split", "nll", "cross_entropy", "token_perplexity", "word_perplexity", "bits_per_byte"}
-    fields = [key for key in group.records.columns if key not in skip and group.records[key].notna().any()]
+    fields = [
+        key
+        for key in group.records.columns
+        if key not in skip and not key.startswith(DEBIASED) and group.records[key].notna().any()
+    ]
     shared = [key for key in fields if len(set(map(str, group.records[key]))) == 1]
     differing = [key for key in fields if key not in shared]
     first = group.records.iloc[0]
