@@ -6,12 +6,14 @@ from .cache import KeyCache
 from .complex_attention import ComplexAttention
 from .cross_entropy import CrossEntropy
 from .feed_forward import FeedForward
+from .focal import Focal
 from .head import Head
 from .learned_position import LearnedPosition
 from .linear_head import LinearHead
 from .loss import Loss
 from .no_position import NoPosition
 from .position import Position
+from .power_law_decay import PowerLawDecay
 from .qk_norm_attention import QKNormAttention
 from .relu_attention import ReLUAttention
 from .rms_norm import RMSNorm
@@ -30,6 +32,7 @@ __all__ = [
     "ComplexAttention",
     "CrossEntropy",
     "FeedForward",
+    "Focal",
     "Head",
     "KeyCache",
     "LearnedPosition",
@@ -37,6 +40,7 @@ __all__ = [
     "Loss",
     "NoPosition",
     "Position",
+    "PowerLawDecay",
     "QKNormAttention",
     "RMSNorm",
     "ReLUAttention",

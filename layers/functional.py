@@ -3,6 +3,7 @@
 from .alibi import alibi_slopes
 from .complex_attention import complex_attention
 from .linear_nll import linear_nll
+from .power_law_weights import power_law_weights
 from .qk_norm_attention import qk_norm_attention
 from .relu_attention import relu_attention
 from .rotary import extend_rotary, rotary
@@ -15,6 +16,7 @@ __all__ = [
     "complex_attention",
     "extend_rotary",
     "linear_nll",
+    "power_law_weights",
     "qk_norm_attention",
     "relu_attention",
     "rotary",

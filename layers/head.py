@@ -49,6 +49,22 @@ class Head(nn.Module):
         """Share the input embedding (V, d)."""
         raise ArgumentError("tied", "a head that can share the embedding", type(self).__name__)
 
+    def debias(self, log_weight: Tensor) -> Head:
+        """A head of the distribution q(t) / w(t), normalised, where this one's is q(t).
+
+        Takes back the shift of a loss that weighs each token t by w(t), see
+        :meth:`lmzoo.layers.Loss.log_weight`. The head returned shares this one's weights and is meant for evaluation.
+
+        Args:
+            log_weight: (V), log w(t); a constant in it does not matter.
+
+        Raises:
+            ArgumentError: it has another shape or is not finite.
+        """
+        from .debiased_head import DebiasedHead  # a head itself: it needs this module
+
+        return DebiasedHead(self, log_weight)
+
     @abstractmethod
     def matmul_weights(self) -> int:
         """Weights that take part in a product for each training token, shared ones included."""

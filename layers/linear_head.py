@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..errors import ArgumentError, require
+from .debiased_head import check_log_weight
 from .head import Head
 from .linear_nll import linear_nll
 
@@ -59,6 +60,20 @@ class LinearHead(Head):
     def nll(self, hidden: Tensor, target: Tensor) -> Tensor:
         """-log softmax(W h + b)[target]: (N, d), (N) -> (N)."""
         return linear_nll(hidden, self._weight(), target, bias=self.offset, chunk_size=self.chunk_size)
+
+    def debias(self, log_weight: Tensor) -> Head:
+        """The same head with b - log w (V) as its offset, which costs nothing."""
+        weight = self._weight()
+        if weight.dtype not in (torch.float32, torch.float64):
+            return super().debias(log_weight)  # half precision would round the shift
+        check_log_weight(log_weight, self.vocab_size)
+        head = LinearHead(self.d_model, self.vocab_size, tied=True, chunk_size=self.chunk_size)
+        head.weight = self.weight
+        shift = -log_weight.to(weight.device, torch.float64)
+        offset = shift if self.offset is None else self.offset.detach().double() + shift
+        head.offset = nn.Parameter(offset.to(weight.dtype), requires_grad=False)
+        head.tied, head.bias = self.tied, True
+        return head
 
     def matmul_weights(self) -> int:
         """V d."""

@@ -8,8 +8,23 @@ from torch import Tensor, nn
 
 
 class Loss(nn.Module):
-    """What is optimised, as a function of likelihoods and targets alone, so that any loss works with any head."""
+    """What is optimised, as a function of likelihoods and targets alone, so that any loss works with any head.
+
+    A loss that wants to know the corpus defines ``use_corpus(statistics)``, called before training starts.
+    """
 
     @abstractmethod
     def forward(self, nll: Tensor, target: Tensor) -> Tensor:
-        """A scalar from nll (N) and target (N) int64."""
+        """A scalar from nll (N) and target (N) int64; 0, with gradients of 0, where there are no rows."""
+
+    def log_weight(self) -> Tensor | None:
+        """Log w (V) of a loss that is least at q(t) proportional to w(t) p(t), p the data's distribution.
+
+        None for any other loss. ``head.debias(log_weight)`` takes the shift back.
+        """
+        return None
+
+
+def mean(values: Tensor) -> Tensor:
+    """The mean of (N), or 0, with a gradient, where there are no rows, whose mean would be NaN."""
+    return values.mean() if values.numel() else values.sum()

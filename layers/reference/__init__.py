@@ -3,9 +3,11 @@
 from .alibi import alibi_bias, alibi_slopes
 from .complex_attention import complex_attention
 from .feed_forward import feed_forward, rms_norm, swiglu
+from .focal import focal
 from .length_scaled import qk_norm_attention, ssmax_attention
 from .linear_nll import linear_nll
 from .pointwise_attention import relu_attention, sigmoid_attention
+from .power_law_weights import power_law_decay, power_law_weights
 from .rotary import rotary
 from .softmax_attention import softmax_attention
 from .softplus_attention import softplus_attention
@@ -17,7 +19,10 @@ __all__ = [
     "alibi_slopes",
     "complex_attention",
     "feed_forward",
+    "focal",
     "linear_nll",
+    "power_law_decay",
+    "power_law_weights",
     "qk_norm_attention",
     "relu_attention",
     "rms_norm",

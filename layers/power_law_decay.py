@@ -1,0 +1,143 @@
+"""A loss that gives rare tokens more weight."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from ..errors import ArgumentError, require
+from .corpus_statistics import CorpusStatistics
+from .loss import Loss, mean
+from .power_law_weights import decay, power_law_weights
+
+NORMALIZATIONS = ("corpus_mean", "weighted_mean", "sum")
+
+
+class PowerLawDecay(Loss):
+    """loss = sum_n w(target_n) nll_n / Z, w(t) = 1 / (count(t) + smoothing + eps)^alpha.
+
+    Z is one of
+
+    - ``corpus_mean``: N sum_v p(v) w(v), p the share of each id among the training labels: a constant for a batch
+      size, so that a token's gradient does not depend on which others are in its batch.
+    - ``weighted_mean``: the sum of the weights in the batch (of one device), as in the author's code.
+    - ``sum``: 1, as the paper has it; the loss then grows with the batch.
+
+    The first two are in nats a token, and with alpha = 0 they are cross-entropy to the last bit. alpha = 1 with
+    ``max_weight`` is the weighting by inverse frequency with a cap.
+
+    Plain perplexity gets worse by construction: the loss is least at q(t) proportional to w(t) p(t).
+    ``head.debias(loss.log_weight())`` takes that back.
+
+    Args:
+        token_counts: (V), how often each id is a label in the training data; None waits for :meth:`use_corpus`.
+        alpha: the power, 0 to 1.5. The paper has 0.25 to 1.5; 0.5 serves training from scratch, the author's code
+            has 1.0.
+        normalization: ``corpus_mean``, ``weighted_mean`` or ``sum``.
+        eps: keeps w finite without smoothing.
+        smoothing: added to every count, so that an id never seen weighs 1 and not eps^-alpha.
+        max_weight: no weight exceeds this many times the corpus mean sum_v p(v) w(v). The mean in Z is then that of
+            the capped weights. None is no cap.
+
+    Raises:
+        ArgumentError: an argument is out of range; no counts were given before the first use; a target is out of
+            range (on a CPU; CUDA asserts it).
+
+    Not supported: counts that change while training goes on.
+
+    Source: arXiv:2505.16900, which reports no experiments.
+    """
+
+    token_counts: Tensor | None
+
+    def __init__(
+        self,
+        token_counts: Sequence[int] | Tensor | None = None,
+        alpha: float = 0.5,
+        *,
+        normalization: str = "corpus_mean",
+        eps: float = 1e-7,
+        smoothing: float = 1.0,
+        max_weight: float | None = None,
+    ) -> None:
+        super().__init__()
+        expected = "0 to 1.5: 0 is cross-entropy, 0.5 mild, 1 makes every token of the vocabulary count alike"
+        require(math.isfinite(alpha) and 0 <= alpha <= 1.5, "alpha", expected, alpha)
+        require(normalization in NORMALIZATIONS, "normalization", f"one of {', '.join(NORMALIZATIONS)}", normalization)
+        expected = "None or a finite number of at least 1, in units of the mean weight"
+        require(
+            max_weight is None or (math.isfinite(max_weight) and max_weight >= 1), "max_weight", expected, max_weight
+        )
+        self.alpha = alpha
+        self.normalization = normalization
+        self.eps = eps
+        self.smoothing = smoothing
+        self.max_weight = max_weight
+        power_law_weights(torch.zeros(0), alpha, eps=eps, smoothing=smoothing)  # its checks of the arguments
+        # Integers, which a change of the model's precision leaves alone. Not in the state dict: a resumed run counts
+        # its data again, and an exported model needs no loss.
+        self.register_buffer("token_counts", None, persistent=False)
+        self._cap = math.inf
+        self._mean = 1.0
+        if token_counts is not None:
+            self._count(torch.as_tensor(token_counts))
+
+    def use_corpus(self, statistics: CorpusStatistics) -> None:
+        """Take the counts of the training data, unless the constructor was given others.
+
+        Raises:
+            ArgumentError: the constructor's counts are of another vocabulary.
+        """
+        if self.token_counts is None:
+            self._count(statistics.token_counts)
+            return
+        size = len(statistics.token_counts)
+        expected = f"counts of the {size} ids of the vocabulary"
+        require(len(self.token_counts) == size, "token_counts", expected, f"{len(self.token_counts)} counts")
+
+    def forward(self, nll: Tensor, target: Tensor) -> Tensor:
+        """The weighted loss of nll (N), target (N) int64, in nll's type."""
+        counts = self._counts()
+        require(target.shape == nll.shape, "target", f"shape {tuple(nll.shape)}, as nll", tuple(target.shape))
+        if target.device.type == "cpu" and target.numel():
+            span = tuple(int(t) for t in target.aminmax())
+            require(span[0] >= 0 and span[1] < len(counts), "target", f"values in 0..{len(counts) - 1}", span)
+        weight = self._weigh(counts.index_select(0, target))
+        if self.normalization == "sum":
+            return (nll * weight.to(nll.dtype)).sum()
+        # A factor of exactly 1 where all weights are 1, so that what is left is the plain mean.
+        factor = weight / self._mean if self.normalization == "corpus_mean" else weight * (len(weight) / weight.sum())
+        return mean(nll * factor.to(nll.dtype))
+
+    def log_weight(self) -> Tensor:
+        """Log w (V) float64, by which the loss's optimum is shifted: q(t) proportional to w(t) p(t)."""
+        return self._weigh(self._counts()).log()
+
+    def _weigh(self, counts: Tensor) -> Tensor:
+        return decay(counts, self.alpha, self.smoothing + self.eps).clamp(max=self._cap)
+
+    def _counts(self) -> Tensor:
+        if self.token_counts is None:
+            raise ArgumentError(
+                "token_counts", "counts, or a call of use_corpus(statistics), before the first use", None
+            )
+        return self.token_counts
+
+    def _count(self, token_counts: Tensor) -> None:
+        given = f"{tuple(token_counts.shape)} {token_counts.dtype}"
+        whole = token_counts.dim() == 1 and not token_counts.is_floating_point()
+        require(whole, "token_counts", "(V) whole numbers", given)
+        counts = token_counts.to(torch.int64)
+        require(int(counts.sum()) > 0, "token_counts", "at least one label counted", given)
+        require(int(counts.min()) >= 0, "token_counts", "counts of at least 0", int(counts.min()))
+        if self.max_weight is not None:
+            self._cap = self.max_weight * self._mean_of(counts)
+        self._mean = self._mean_of(counts)
+        self.token_counts = counts
+
+    def _mean_of(self, counts: Tensor) -> float:
+        """sum_v p(v) w(v)."""
+        return float((counts * self._weigh(counts)).sum() / counts.sum())
