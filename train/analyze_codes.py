@@ -12,12 +12,12 @@ Record = dict[str, Any]
 
 
 def code_record(head: nn.Module, token_counts: npt.NDArray[np.int64]) -> Record | None:
-    """Sizes of the codes of a head with a buffer ``mapping`` (V) from token id to code; None for any other head.
+    """Sizes of the codes of a head that holds a buffer ``mapping`` (V), token id to code; None for any other head.
 
     ``sizes`` are the token ids of each code and ``training_tokens`` the training labels among them, by code id. A code
     without ids never gets any probability; one whose ids training never saw is never a target of training.
     """
-    mapping = dict(head.named_buffers()).get("mapping")
+    mapping = next((b for name, b in head.named_buffers() if name.rpartition(".")[2] == "mapping"), None)
     if mapping is None:
         return None
     code_of = mapping.cpu().numpy()

@@ -7,10 +7,14 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from rich.progress import Progress
 
 from ..errors import ArgumentError
+from ..layers import Head, Loss
+from ..layers.corpus_statistics import CorpusStatistics
 from ..models import LMZooForCausalLM
 from .analyze_codes import code_record
 from .analyze_continuations import (
@@ -84,7 +88,7 @@ def is_analyzed(run: Path, settings: AnalysisSettings) -> bool:
         return False
     with file.open(encoding="utf-8") as stream:
         header = json.loads(stream.readline())
-    return bool(header["settings"] == settings.as_dict() and header["weights_sha256"] == _sha256(weights))
+    return bool(header.get("settings") == settings.as_dict() and header.get("weights_sha256") == _sha256(weights))
 
 
 def _pieces(cli: TrainingCLI, settings: AnalysisSettings) -> Pieces:
@@ -102,7 +106,7 @@ def _decile_records(cli: TrainingCLI, split: str, card: Record, progress: Progre
     """One record a set of logits: as the head gives them and, after a loss that shifts them, debiased."""
     data, network = cli.datamodule, cli.model.network
     counts = data.prepared("train").counts(network.vocab_size)
-    heads = {"plain": network.head}
+    heads = {"plain": network.head, **_debiased(network.head, cli.model.loss, counts)}
     data.setup("validate" if split == "validation" else "test")
     batches = data.val_dataloader() if split == "validation" else data.test_dataloader()
     task = progress.add_task(f"{cli.run.folder}: loss by decile", total=len(batches))
@@ -116,6 +120,15 @@ def _decile_records(cli: TrainingCLI, split: str, card: Record, progress: Progre
                 raise RuntimeError(f"{figures[name]} {name} of the {split} split were scored, not its {card[name]}")
         records.append({"kind": "deciles", "logits": logits, **scored, **figures, "rule": DEFINITION, "passport": card})
     return records
+
+
+def _debiased(head: Head, loss: Loss, token_counts: npt.NDArray[np.int64]) -> dict[str, Head]:
+    """The head without the shift that the loss gives its optimum; none where the loss gives none."""
+    use_corpus = getattr(loss, "use_corpus", None)
+    if callable(use_corpus):
+        use_corpus(CorpusStatistics(torch.from_numpy(token_counts)))
+    log_weight = loss.log_weight()
+    return {} if log_weight is None else {"debiased": head.debias(log_weight)}
 
 
 def _continuations(

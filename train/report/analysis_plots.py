@@ -42,7 +42,8 @@ def decile_plots(lines: Lines, baseline: str, *, suffix: str = "", of: str = "")
             file=f"loss-by-decile{suffix}.png",
             title=f"Loss by decile of training frequency{of}",
             caption=f"Plain cross-entropy of targets, {scored}. Decile 1: the few most frequent ids, decile 10: the "
-            f"many rarest, each a tenth of the training text; {unseen:,} scored tokens whose ids training never saw are not drawn. {how}",
+            f"many rarest, each a tenth of the training text. Not drawn: {unseen:,} scored tokens whose ids training "
+            f"never saw. {how}",
             alt=f"Cross-entropy against decile. {_alt(values, plain)}",
         )
     ]
