@@ -21,6 +21,7 @@ COMMANDS = {
     "compare": "train variants x seeds, then write the report",
     "generate": "continue a prompt with a trained run",
     "diagnose": "plots of what a run's attention layers have learned",
+    "analyze": "loss by token frequency, and how varied a run writes",
     "tokenizer": "train a tokenizer, or look at how one splits a text",
     "bench": "time our parts against their baselines, interleaved in one process",
 }
@@ -70,6 +71,10 @@ def _implementation(command: str) -> Callable[[list[str]], int]:
         from .diagnose import main as diagnose
 
         return diagnose
+    if command == "analyze":
+        from .analyze import main as analyze
+
+        return analyze
     if command == "tokenizer":
         from .tokenizer_command import main as tokenizer
 

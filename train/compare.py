@@ -10,6 +10,7 @@ from jsonargparse import ArgumentParser
 from rich.console import Console
 
 from ..errors import nearest
+from .analyze_all import analyze_all
 from .compare_progress import progress_for
 from .comparison import Comparison, output_of, read_comparison
 from .config import Config, ConfigError, merge, write_yaml
@@ -96,7 +97,8 @@ def compare(
         console: where to print; the terminal.
 
     Returns:
-        0 when every run asked for is finished, 1 when one failed, 128 + the signal's number after a signal.
+        0 when every run asked for is finished and, where the file asks for it, analysed; 1 when one failed; 128 + the
+        signal's number after a signal.
 
     Raises:
         ConfigError: for anything in the file that cannot be used, and for a folder that holds other runs.
@@ -115,13 +117,17 @@ def compare(
             write_yaml(comparison.output / COMPARISON_FILE, comparison.as_yaml())
             console.print(f"{len(runs)} runs in {comparison.output}", markup=False)
             failed = run_all(runs, progress_for(runs, console), allow_classes=allow_classes)
+            asked = comparison.analyze
+            not_analysed = analyze_all(runs, asked, console, allow_classes=allow_classes) if asked else []
     except Interrupted as interrupted:
         console.print(f"ended by {interrupted}; run the same command again to go on")
         return 128 + interrupted.number
     _finish(comparison.output, console)
     for run in failed:
         console.print(f"{run.variant}, seed {run.seed} failed: {run.reason}", style="red", markup=False)
-    return 1 if failed else 0
+    for sentence in not_analysed:
+        console.print(sentence, style="red", markup=False)
+    return 1 if failed or not_analysed else 0
 
 
 def _finish(output: Path, console: Console) -> None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from ..errors import nearest
+from ..errors import ArgumentError, nearest
+from .analyze_settings import AnalysisSettings
 from .config import (
     Config,
     ConfigError,
@@ -24,7 +25,7 @@ from .report.load import run_folder
 from .run import HARMLESS
 from .training_cli import TrainingCLI
 
-KEYS = ("name", "base", "overrides", "variants", "baseline", "seeds", "match", "output")
+KEYS = ("name", "base", "overrides", "variants", "baseline", "seeds", "match", "analyze", "output")
 _NOT_YET = {
     "lengths": "a comparison scores its runs at data.eval_context_length only; several lengths are not available here",
 }
@@ -63,6 +64,7 @@ class Comparison:
         variants: name -> overrides of ``base``.
         origin: what messages call the file.
         allow_classes: whether class paths outside lmzoo are accepted.
+        analyze: what every finished run is analysed for; None analyses nothing.
     """
 
     name: str
@@ -73,6 +75,7 @@ class Comparison:
     output: Path
     origin: str
     allow_classes: bool = False
+    analyze: AnalysisSettings | None = None
 
     def plan(self, variant: str, seed: int) -> PlannedRun:
         """The run of one variant and seed. Raises :class:`ConfigError` for a configuration that cannot be used.
@@ -94,6 +97,7 @@ class Comparison:
             "baseline": self.baseline,
             "seeds": self.seeds,
             "match": "none",
+            "analyze": self.analyze.as_dict() if self.analyze else False,
         }
 
     def refuse_other_runs(self) -> None:
@@ -161,6 +165,7 @@ def read_comparison(
         output=Path(output or raw.get("output") or Path("runs") / str(name)),
         origin=str(path),
         allow_classes=allow_classes,
+        analyze=_analyze(raw.get("analyze"), places),
     )
 
 
@@ -209,6 +214,22 @@ def _seeds(given: object, places: Places) -> list[int]:
     if not isinstance(given, list) or not good or len(set(given)) < len(given):
         raise _error(f"expected a list of different whole numbers, 0 or more, got {given!r}", "seeds", places)
     return given
+
+
+def _analyze(given: object, places: Places) -> AnalysisSettings | None:
+    if given is None or isinstance(given, bool):
+        return AnalysisSettings() if given else None
+    if not isinstance(given, Mapping):
+        raise _error(f"expected true, false or a mapping of settings, got {given!r}", "analyze", places)
+    known = [field.name for field in fields(AnalysisSettings)]
+    for key in given:
+        if key not in known:
+            close = ", ".join(nearest(str(key), known))
+            raise _error(f"unknown key; nearest valid keys: {close}", f"analyze.{key}", places)
+    try:
+        return AnalysisSettings(**given)
+    except ArgumentError as error:
+        raise _error(f"expected {error.expected}, got {error.given!r}", f"analyze.{error.argument}", places) from None
 
 
 def _mapping(value: object, key: str, places: Places) -> Config:

@@ -56,6 +56,32 @@ def test_a_comparison_from_file_to_report_and_again(tiny, write, lmzoo, tmp_path
     assert "report:" in report.stdout
 
 
+@pytest.mark.slow
+def test_finished_runs_are_analysed_where_the_file_asks_for_it(tiny, write, lmzoo, tmp_path):
+    asked = {"split": "validation", "prompts": 4, "prompt_tokens": 4, "new_tokens": 8}
+    variants = {"rotary": None, "alibi": {"model": {"position": "ALiBi"}}}
+    content = {"name": "small", "base": tiny, "variants": variants, "baseline": "rotary", "seeds": [3]}
+    output = tmp_path / "out"
+    file = write(content | {"analyze": asked}, "small.yaml")
+    first = lmzoo("compare", file, "--output", output)
+    assert "[2/2] alibi, seed 3: analysed in 0:" in first.stdout
+    rows = [json.loads(line) for line in (output / "report" / "analysis.jsonl").read_text().splitlines()]
+    kinds = ["settings", "deciles", "continuations", "continuations", "continuations"]
+    assert [(row["variant"], row["kind"]) for row in rows] == [(v, k) for v in variants for k in kinds]
+    assert rows[1]["passport"]["text_sha256"] == rows[6]["passport"]["text_sha256"]
+    page = (output / "report" / "report.html").read_text()
+    assert f"{rows[3]['distinct_2']:.3f}" in page
+    assert (output / "report" / "loss-by-decile-difference.png").is_file()
+
+    again = lmzoo("compare", file, "--output", output)
+    assert "analysed" not in again.stdout
+
+    many = write(content | {"analyze": asked | {"prompts": 10**6}}, "many.yaml")
+    wrong = lmzoo("compare", many, "--output", output, "--variants", "rotary", code=1)
+    assert "rotary, seed 3: NOT ANALYSED" in wrong.stdout
+    assert "rotary, seed 3 could not be analysed: error: prompts: expected at most" in wrong.stdout
+
+
 def test_the_help_names_every_argument(lmzoo):
     said = lmzoo("compare", "--help").stdout
     for option in ("--output", "--seeds", "--variants", "--set", "--report_only", "--allow_classes"):

@@ -2,6 +2,7 @@
 
 import pytest
 import yaml
+from lmzoo.train.analyze_settings import AnalysisSettings
 from lmzoo.train.cli import main as lmzoo_main
 from lmzoo.train.compare import compare, main
 from lmzoo.train.comparison import output_of, read_comparison
@@ -70,6 +71,9 @@ def test_a_checked_configuration_stays_as_it_is_when_checked_again(comparison, w
         ({"seeds": []}, "seeds: expected a list"),
         ({"seeds": [True]}, "seeds: expected a list"),
         ({"seeds": 3}, "seeds: expected a list"),
+        ({"analyze": 3}, "analyze: expected true, false or a mapping of settings, got 3"),
+        ({"analyze": {"promts": 8}}, "analyze.promts: unknown key; nearest valid keys: prompts"),
+        ({"analyze": {"split": "dev"}}, "analyze.split: expected validation or test, got 'dev'"),
         ({"base": "nowhere.yaml"}, "no such file"),
     ],
 )
@@ -157,3 +161,18 @@ def test_where_the_runs_go(comparison, write, tmp_path):
     assert str(read_comparison(write(comparison | {"output": "there"})).output) == "there"
     del comparison["name"]
     assert str(read_comparison(write(comparison, "mine.yaml")).output) == "runs/mine"
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        (None, None),
+        (False, None),
+        (True, AnalysisSettings()),
+        ({"prompts": 8, "new_tokens": 40}, AnalysisSettings(prompts=8, new_tokens=40)),
+    ],
+)
+def test_an_analysis_can_be_asked_for(comparison, write, given, expected):
+    read = read_comparison(write(comparison | {"analyze": given}))
+    assert read.analyze == expected
+    assert read_comparison(write(read.as_yaml(), "again.yaml")).analyze == expected

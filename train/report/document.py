@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ..config import flatten
+from .analysis import analysis_plots, analysis_tables
 from .canvas import Plot
 from .costs import cost_table
 from .formats import listed
@@ -41,6 +42,7 @@ class Document:
     headline: str
     glance: Table | None
     quality: list[Table]
+    analysis: list[Table]
     cost: Table | None
     changes: Table
     plots: list[Plot]
@@ -62,9 +64,10 @@ def build_document(comparison: Comparison) -> Document:
         headline=headline(comparison, groups),
         glance=glance_table(comparison, groups),
         quality=quality_tables(comparison, groups),
+        analysis=analysis_tables(comparison),
         cost=cost_table(comparison),
         changes=_changes(comparison),
-        plots=[*loss_plots(comparison), *point_plots(comparison, groups)],
+        plots=[*loss_plots(comparison), *point_plots(comparison, groups), *analysis_plots(comparison)],
         passports=[_passport(group) for group in groups],
         rule=RULE,
         troubles=_troubles(comparison),
@@ -116,6 +119,9 @@ def _troubles(comparison: Comparison) -> list[tuple[str, str]]:
             troubles.append(
                 (name, f"{run.unreadable_lines} {lines} of metrics.jsonl cut off by a kill, left out of the curves")
             )
+    if comparison.analyze:
+        without = [f"{run.variant}, seed {run.seed}" for run in comparison.finished if not run.analysis]
+        troubles += [(name, "not analysed; run the comparison again to go on") for name in without]
     missing: dict[str, list[str]] = {}
     for variant, seed in comparison.missing:
         missing.setdefault(variant, []).append(str(seed))

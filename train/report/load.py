@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,6 +14,7 @@ State = Literal["finished", "failed", "unfinished"]
 Row = dict[str, Any]
 
 COMPARISON_FILE = "comparison.yaml"
+ANALYSIS_FILE = "analysis.jsonl"
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,7 @@ class Run:
         unreadable_lines: lines of ``metrics.jsonl`` that a kill cut off; nothing else is ever left out.
         results: ``results.json``, present exactly when the run is finished.
         failure: ``failure.json`` of a run that stopped on an error; none once the run has finished after all.
+        analysis: records of ``analysis.jsonl`` (``lmzoo analyze``), empty where there is none.
     """
 
     variant: str
@@ -37,6 +39,7 @@ class Run:
     unreadable_lines: int
     results: Row | None
     failure: Row | None
+    analysis: list[Row] = field(default_factory=list)
 
     @property
     def state(self) -> State:
@@ -69,6 +72,7 @@ class Comparison:
         overrides: for each variant, in the file's order, its overrides of the base.
         runs: runs of these variants, ordered by variant and seed.
         strays: run folders of variants the comparison does not name; a report says so and leaves them out.
+        analyze: whether an analysis of every finished run was asked for.
     """
 
     name: str
@@ -78,6 +82,7 @@ class Comparison:
     seeds: list[int]
     runs: list[Run]
     strays: list[str]
+    analyze: bool = False
 
     @property
     def variants(self) -> list[str]:
@@ -132,6 +137,7 @@ def load_comparison(output: Path) -> Comparison:
         seeds=[int(seed) for seed in asked["seeds"]],
         runs=sorted((r for r in runs if r.variant in overrides), key=lambda r: (order.index(r.variant), r.seed)),
         strays=[f"{r.variant}/{r.folder.name}" for r in runs if r.variant not in overrides],
+        analyze=bool(asked.get("analyze")),
     )
 
 
@@ -183,7 +189,28 @@ def load_run(folder: Path) -> Run:
         unreadable_lines=unreadable,
         results=results if finished else None,
         failure=None if finished else _read_json(folder / "failure.json"),
+        analysis=read_analysis(folder / ANALYSIS_FILE),
     )
+
+
+def read_analysis(file: Path) -> list[Row]:
+    """The records of an analysis, which is written whole or not at all; empty where there is none.
+
+    Raises:
+        ConfigError: a line is not one JSON object.
+    """
+    if not file.is_file():
+        return []
+    records: list[Row] = []
+    for i, line in enumerate(file.read_text(encoding="utf-8").splitlines()):
+        try:
+            record = json.loads(line)
+        except ValueError as error:
+            raise ConfigError(f"not valid JSON: {error}", place=f"{file}:{i + 1}") from None
+        if not isinstance(record, dict):
+            raise ConfigError("expected one JSON object a line", place=f"{file}:{i + 1}")
+        records.append(record)
+    return records
 
 
 def _read_json(file: Path) -> Row | None:

@@ -10,7 +10,7 @@ from typing import Any
 
 from ..config import write_atomically
 from .document import Document, build_document
-from .load import Comparison, load_comparison
+from .load import ANALYSIS_FILE, Comparison, load_comparison
 from .render import render_html, render_markdown
 
 
@@ -18,7 +18,8 @@ def write_report(output: Path) -> tuple[Document, Path]:
     """Write ``report/`` from the folders below ``output`` alone; returns the content and the HTML page's path.
 
     ``report.md`` and ``report.html`` say the same, ``*.png`` are the pictures, and ``records.jsonl`` holds every
-    record of every finished run with its passport and costs, one a line. Pictures of an earlier report that this
+    record of every finished run with its passport and costs, one a line; ``analysis.jsonl`` the same of their analyses,
+    where there are any. Pictures of an earlier report that this
     one has no more are deleted.
 
     Raises:
@@ -35,6 +36,11 @@ def write_report(output: Path) -> tuple[Document, Path]:
             old.unlink()
     lines = [json.dumps(_plain(row), allow_nan=False, ensure_ascii=False) for row in record_rows(comparison)]
     write_atomically(folder / "records.jsonl", "".join(f"{line}\n" for line in lines))
+    analyses = [json.dumps(_plain(row), allow_nan=False, ensure_ascii=False) for row in analysis_rows(comparison)]
+    if analyses:
+        write_atomically(folder / ANALYSIS_FILE, "".join(f"{line}\n" for line in analyses))
+    else:
+        (folder / ANALYSIS_FILE).unlink(missing_ok=True)
     write_atomically(folder / "report.md", render_markdown(document))
     page = folder / "report.html"
     write_atomically(page, render_html(document))
@@ -50,6 +56,13 @@ def record_rows(comparison: Comparison) -> list[dict[str, Any]]:
         results.pop("finished", None)
         rows += [{"variant": run.variant, "seed": run.seed, **record, "run": results} for record in records]
     return rows
+
+
+def analysis_rows(comparison: Comparison) -> list[dict[str, Any]]:
+    """One mapping a record of an analysis: variant, seed, and the record with its passport."""
+    return [
+        {"variant": run.variant, "seed": run.seed, **record} for run in comparison.finished for record in run.analysis
+    ]
 
 
 def _plain(value: Any) -> Any:
