@@ -186,3 +186,28 @@ def test_passports_show_what_is_shared_and_what_differs(three_by_two):
     assert dict(shared)["text_sha256"] == "ab" * 32
     assert dict(shared)["parameters"] == "1,312,512"
     assert differing is None
+
+
+def test_debiased_figures_stand_in_a_table_of_their_own(make_comparison, make_run):
+    output = make_comparison(["plain", "decay"], [0, 1])
+    unshifted = {"debiased_nll": 90_000.0, "debiased_cross_entropy": 4.5}
+    unshifted |= {"debiased_token_perplexity": 90.0, "debiased_word_perplexity": 1800.0, "debiased_bits_per_byte": None}
+    for seed in (0, 1):
+        make_run(output, "plain", seed, loss=4.4)
+        make_run(output, "decay", seed, loss=5.5, changes=unshifted)
+    _, groups, tables = tables_of(output)
+    assert [t.title for t in tables] == ["Validation", "Validation, debiased", "Test", "Test, debiased"]
+    before, after = (cells(table, "decay") for table in tables[:2])
+    assert before["Token perplexity"].startswith("244.69")
+    assert after["Token perplexity"].startswith("90.0")
+    assert "nan" in after["Bits per byte"].lower() or after["Bits per byte"].startswith("–"), "no plain figure instead"
+    plain = [cells(table, "plain")["Token perplexity"] for table in tables[:2]]
+    assert plain[0] == plain[1]
+    assert "w(t)" in tables[1].sentence
+    common, differing = passport_rows(groups[0])
+    assert not any("debiased" in key for key, _ in common)
+    assert differing is None
+
+
+def test_no_debiased_figures_no_table(three_by_two):
+    assert not any("debiased" in table.title for table in tables_of(three_by_two)[2])
