@@ -9,6 +9,7 @@ from .rotary import extend_rotary, rotary
 from .sigmoid_attention import sigmoid_attention
 from .softplus_functional import softplus_attention
 from .ssmax_attention import ssmax_attention
+from .vq_nll import vq_nll
 
 __all__ = [
     "alibi_slopes",
@@ -21,4 +22,5 @@ __all__ = [
     "sigmoid_attention",
     "softplus_attention",
     "ssmax_attention",
+    "vq_nll",
 ]
