@@ -253,7 +253,7 @@ class VQLogitsHead(Head):
             codes = code_mappings.frequency_mapping(counts, size, tail_codes=self.tail_codes, tail=self.tail)
         else:
             codes = code_mappings.clustered_mapping(
-                self.mapping, statistics, self.vocab_size, size, rank=self.cooccurrence_rank, seed=self.seed
+                str(self.mapping), statistics, self.vocab_size, size, rank=self.cooccurrence_rank, seed=self.seed
             )
         self.codes.assign(codes, counts)
         if statistics.embedding is not None and statistics.embedding.shape == (self.vocab_size, self.d_model):
