@@ -1,9 +1,11 @@
 """The interchangeable parts of a language model. Needs torch and nothing heavier."""
 
+from .adaptive_softmax_head import AdaptiveSoftmaxHead
 from .alibi import ALiBi
 from .attention import Attention
 from .cache import KeyCache
 from .complex_attention import ComplexAttention
+from .corpus_statistics import CorpusStatistics
 from .cross_entropy import CrossEntropy
 from .feed_forward import FeedForward
 from .focal import Focal
@@ -25,11 +27,14 @@ from .softplus_attention import SoftplusAttention
 from .ssmax_attention import SSMaxAttention
 from .swiglu import SwiGLU
 from .t5_bias import T5Bias
+from .vq_logits_head import VQLogitsHead
 
 __all__ = [
     "ALiBi",
+    "AdaptiveSoftmaxHead",
     "Attention",
     "ComplexAttention",
+    "CorpusStatistics",
     "CrossEntropy",
     "FeedForward",
     "Focal",
@@ -52,4 +57,5 @@ __all__ = [
     "SoftplusAttention",
     "SwiGLU",
     "T5Bias",
+    "VQLogitsHead",
 ]

@@ -10,6 +10,7 @@ from .rotary import extend_rotary, rotary
 from .sigmoid_attention import sigmoid_attention
 from .softplus_functional import softplus_attention
 from .ssmax_attention import ssmax_attention
+from .vq_nll import vq_nll
 
 __all__ = [
     "alibi_slopes",
@@ -23,4 +24,5 @@ __all__ = [
     "sigmoid_attention",
     "softplus_attention",
     "ssmax_attention",
+    "vq_nll",
 ]

@@ -44,6 +44,7 @@ class LinearHead(Head):
         self.register_parameter("weight", None if tied else nn.Parameter(torch.empty(vocab_size, d_model)))
         self.register_parameter("offset", nn.Parameter(torch.zeros(vocab_size)) if bias else None)
         self.bias = bias
+        self._uniform = True
         if self.weight is not None:
             nn.init.normal_(self.weight, std=d_model**-0.5)
 
@@ -58,8 +59,17 @@ class LinearHead(Head):
         return F.linear(hidden, self._weight(), self.offset)
 
     def nll(self, hidden: Tensor, target: Tensor) -> Tensor:
-        """-log softmax(W h + b)[target]: (N, d), (N) -> (N)."""
-        return linear_nll(hidden, self._weight(), target, bias=self.offset, chunk_size=self.chunk_size)
+        """-log softmax(W h + b)[target]: (N, d), (N) -> (N).
+
+        What gradients came back last time is the forecast of what :func:`linear_nll` should prepare: it changes time,
+        never values. Compiled code keeps the forecast with which it was compiled.
+        """
+        nll = linear_nll(
+            hidden, self._weight(), target, bias=self.offset, chunk_size=self.chunk_size, uniform=self._uniform
+        )
+        if nll.requires_grad and not torch.compiler.is_compiling():
+            nll.register_hook(self._remember)
+        return nll
 
     def debias(self, log_weight: Tensor) -> Head:
         """The same head with b - log w (V) as its offset, which costs nothing."""
@@ -78,6 +88,10 @@ class LinearHead(Head):
     def matmul_weights(self) -> int:
         """V d."""
         return self.vocab_size * self.d_model
+
+    def _remember(self, gradient: Tensor) -> None:
+        if gradient.numel():
+            self._uniform = bool((gradient == gradient[0]).all())
 
     def _weight(self) -> Tensor:
         if self.weight is None:

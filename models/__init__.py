@@ -4,5 +4,16 @@ from .counting import Counts, count, count_built
 from .decoder import Decoder
 from .huggingface import LMZooConfig, LMZooForCausalLM
 from .parts import build, describe
+from .sampling import sample_tokens
 
-__all__ = ["Counts", "Decoder", "LMZooConfig", "LMZooForCausalLM", "build", "count", "count_built", "describe"]
+__all__ = [
+    "Counts",
+    "Decoder",
+    "LMZooConfig",
+    "LMZooForCausalLM",
+    "build",
+    "count",
+    "count_built",
+    "describe",
+    "sample_tokens",
+]

@@ -11,6 +11,7 @@ from transformers import (
     Cache,
     DynamicCache,
     GenerationMixin,
+    LogitsProcessorList,
     PreTrainedConfig,
     PreTrainedModel,
 )
@@ -18,6 +19,7 @@ from transformers.modeling_outputs import CausalLMOutputWithPast
 
 from ..errors import ArgumentError, require
 from .decoder import Decoder
+from .ties import BreakTies
 
 _ARGUMENTS = (
     "vocab_size",
@@ -164,6 +166,22 @@ class LMZooForCausalLM(PreTrainedModel, GenerationMixin):
             loss=loss, logits=self.decoder.head(hidden[:, kept]), past_key_values=past_key_values
         )
         return output if return_dict is None or return_dict else output.to_tuple()
+
+    def generate(
+        self, inputs: Tensor | None = None, *arguments: Any, logits_processor: Any = None, **kwargs: Any
+    ) -> Any:
+        """As Hugging Face's; greedy decoding takes the most frequent of equally likely tokens, where the head knows it.
+
+        A head that gives ``tie_counts`` (V,) knows. Sampling and beams are left as they are.
+        """
+        counts = getattr(self.decoder.head, "tie_counts", None)
+        chosen = arguments[0] if arguments else kwargs.get("generation_config")
+        settings = {"do_sample": False, "num_beams": 1}
+        given = [kwargs.get(k, getattr(chosen or self.generation_config, k, None)) for k in settings]
+        greedy = all((value or default) == default for value, default in zip(given, settings.values()))
+        if counts is not None and greedy:
+            logits_processor = LogitsProcessorList([*(logits_processor or []), BreakTies(counts)])
+        return super().generate(inputs, *arguments, logits_processor=logits_processor, **kwargs)
 
     def get_input_embeddings(self) -> Any:
         """The token embedding."""

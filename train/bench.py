@@ -18,6 +18,16 @@ from rich.table import Table
 
 from ..errors import nearest, require
 from .bench_attention import bench_softplus, bench_softplus_memory, bench_softplus_reference
+from .bench_heads import (
+    bench_head,
+    bench_head_large,
+    bench_head_memory,
+    bench_head_weighted,
+    bench_vq,
+    bench_vq_classes,
+    bench_vq_logits,
+    bench_vq_logits_batch,
+)
 from .config import ConfigError, write_atomically
 from .environment import environment
 
@@ -141,31 +151,6 @@ def bench_decoder(pairs: int, device: str) -> Result:
     return compare_steps("decoder", what, ours, theirs, pairs=pairs, note=note)
 
 
-def bench_head(pairs: int, device: str) -> Result:
-    """``LinearHead.nll`` forward and backward against one unchunked matrix product and cross_entropy."""
-    import torch.nn.functional as F
-
-    from ..layers import LinearHead
-
-    rows, width, vocab = 2048, 256, 8192
-    torch.manual_seed(0)
-    head = LinearHead(width, vocab).to(device)
-    weight = head.weight
-    assert weight is not None
-    hidden = torch.randn(rows, width, device=device, requires_grad=True)
-    target = torch.randint(vocab, (rows,), device=device)
-
-    def ours() -> None:
-        head.nll(hidden, target).mean().backward()
-
-    def plain() -> None:
-        F.cross_entropy(F.linear(hidden, weight), target).backward()
-
-    what = f"head loss, forward + backward: N {rows}, d {width}, V {vocab}"
-    note = "the baseline holds all (N, V) logits; ours never does"
-    return compare_steps("head", what, ours, plain, pairs=pairs, note=note)
-
-
 def bench_complex(pairs: int, device: str) -> Result:
     """One ComplexAttention layer, forward and backward, against rotary SoftmaxAttention of the same sizes."""
     from ..layers import ComplexAttention, SoftmaxAttention
@@ -187,6 +172,13 @@ def bench_complex(pairs: int, device: str) -> Result:
 BENCHMARKS: dict[str, Callable[[int, str], Result]] = {
     "decoder": bench_decoder,
     "head": bench_head,
+    "head-large": bench_head_large,
+    "head-weighted": bench_head_weighted,
+    "head-memory": bench_head_memory,
+    "vq": bench_vq,
+    "vq-classes": bench_vq_classes,
+    "vq-logits-1": bench_vq_logits,
+    "vq-logits-16": bench_vq_logits_batch,
     "complex": bench_complex,
     "softplus": bench_softplus,
     "softplus-reference": bench_softplus_reference,

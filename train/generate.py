@@ -69,6 +69,7 @@ def generate(
         ConfigError: ``run`` holds no model that can be loaded so.
         ArgumentError: its tokenizer cannot be loaded; the prompt is empty for a model that wants a first token.
     """
+    from ..models import sample_tokens
     from .data.tokenizer_cache import any_tokenizer
     from .progress import quiet_libraries
 
@@ -78,6 +79,14 @@ def generate(
     ids = _prompt_ids(model, tokenizer, prompt)
     torch.manual_seed(seed)
     sampling = {"do_sample": True, "temperature": temperature, "top_k": top_k, "top_p": top_p}
+    head = getattr(getattr(model, "decoder", None), "head", None)
+    if temperature > 0 and top_k == 0 and top_p == 1.0 and hasattr(head, "sample"):
+        # the whole distribution is asked for, which such a head draws from without a column for each token
+        given = torch.tensor([ids])
+        eos = model.generation_config.eos_token_id
+        how: dict[str, Any] = {"max_new_tokens": max_new_tokens, "temperature": temperature}
+        drawn = sample_tokens(model.decoder, given, eos_token_id=eos, **how)
+        return str(tokenizer.decode(drawn[0, len(ids) :], skip_special_tokens=True))
     with torch.no_grad():
         output = model.generate(
             torch.tensor([ids]),

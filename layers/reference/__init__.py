@@ -1,5 +1,6 @@
 """Slow, readable, exact versions of the parts: what the fast ones are compared with."""
 
+from .adaptive_softmax_nll import adaptive_softmax_nll
 from .alibi import alibi_bias, alibi_slopes
 from .complex_attention import complex_attention
 from .feed_forward import feed_forward, rms_norm, swiglu
@@ -13,10 +14,13 @@ from .softmax_attention import softmax_attention
 from .softplus_attention import softplus_attention
 from .t5_bias import t5_bias
 from .visible import visible
+from .vq_nll import class_softmax_nll, vq_nll
 
 __all__ = [
+    "adaptive_softmax_nll",
     "alibi_bias",
     "alibi_slopes",
+    "class_softmax_nll",
     "complex_attention",
     "feed_forward",
     "focal",
@@ -34,4 +38,5 @@ __all__ = [
     "swiglu",
     "t5_bias",
     "visible",
+    "vq_nll",
 ]

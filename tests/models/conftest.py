@@ -17,6 +17,7 @@ from lmzoo.layers import (
     SigmoidAttention,
     Sinusoidal,
     SoftmaxAttention,
+    VQLogitsHead,
 )
 from lmzoo.models import Decoder
 
@@ -38,6 +39,11 @@ VARIANTS: dict[str, dict[str, Any]] = {
         "feed_forward": {"class_path": "lmzoo.layers.SwiGLU", "init_args": {"hidden": 24}},
         "head": {"class_path": "LinearHead", "init_args": {"tied": True, "bias": True}},
     },
+    "adaptive": {"head": "AdaptiveSoftmaxHead"},
+    "codes": {"head": partial(VQLogitsHead, codebook_size=7, token_counts=[(5 * i) % 53 for i in range(53)])},
+    "random codes": {"head": partial(VQLogitsHead, codebook_size=9, mapping="random", within_code="bias")},
+    "classes": {"head": partial(VQLogitsHead, codebook_size=7, tail_codes=4, within_code="class_softmax")},
+    "low rank": {"head": partial(VQLogitsHead, codebook_size=7, within_code="class_softmax", rows="own", rank=2)},
     "biased waves": {"position": Sinusoidal(base=100.0), "head": partial(LinearHead, bias=True, chunk_size=3)},
 }
 

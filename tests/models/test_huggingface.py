@@ -2,17 +2,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from lmzoo.errors import ArgumentError
-from lmzoo.layers import FeedForward
-from lmzoo.models import Decoder, LMZooConfig, LMZooForCausalLM
+from lmzoo.layers import FeedForward, VQLogitsHead
+from lmzoo.models import Decoder, LMZooConfig, LMZooForCausalLM, sample_tokens
+from lmzoo.models.ties import BreakTies
 from safetensors.torch import load_file, save_file
 from torch import Tensor
-from transformers import AutoConfig, AutoModelForCausalLM
+from transformers import AutoConfig, AutoModelForCausalLM, GenerationConfig
 
 Make = Callable[..., Decoder]
 
@@ -32,10 +34,12 @@ def test_save_and_load(make: Make, arguments: dict[str, Any], ids: Tensor, tmp_p
     assert isinstance(loaded, LMZooForCausalLM)
     assert torch.equal(loaded(ids).logits, decoder(ids))
     assert loaded.decoder.config == decoder.config
-    head, embedding = loaded.decoder.head.weight, loaded.decoder.embedding.weight
+    head, embedding = getattr(loaded.decoder.head, "weight", None), loaded.decoder.embedding.weight
     assert (head is embedding) == decoder.head.tied
     stored = load_file(tmp_path / "model.safetensors")
-    assert sum(t.numel() for t in stored.values()) == sum(p.numel() for p in decoder.parameters())
+    assert sum(t.numel() for t in stored.values()) == sum(
+        t.numel() for t in (*decoder.parameters(), *decoder.buffers())
+    )
     assert isinstance(AutoConfig.from_pretrained(tmp_path), LMZooConfig)
 
 
@@ -47,9 +51,60 @@ def test_greedy_generation_equals_step_by_step_argmax(make: Make, arguments: dic
         given = model.generate(ids, attention_mask=attention_mask, max_new_tokens=8, do_sample=False)
         rows, seen = ids, attention_mask.bool()
         for _ in range(8):
-            rows = torch.cat([rows, decoder(rows, seen)[:, -1].argmax(-1, keepdim=True)], 1)
+            hidden = decoder.hidden(rows, seen)[:, -1]
+            greedy = getattr(decoder.head, "greedy", lambda h: decoder.head(h).argmax(-1))
+            rows = torch.cat([rows, greedy(hidden)[:, None]], 1)
             seen = torch.cat([seen, torch.ones(3, 1, dtype=torch.bool)], 1)
         assert torch.equal(given, rows)
+
+
+def test_ties_are_broken_by_training_frequency(make: Make, ids: Tensor) -> None:
+    counts = [3, 9, 9, 1] + [0] * 49
+    model = wrap(make(head=partial(VQLogitsHead, codebook_size=1, token_counts=counts)))
+    greedy = model.generate(ids, max_new_tokens=4, do_sample=False)[:, 17:]
+    assert (greedy == 1).all()
+    tempered = model.generate(ids, generation_config=GenerationConfig(do_sample=False, max_new_tokens=4))[:, 17:]
+    assert (tempered == 1).all()
+    torch.manual_seed(0)
+    sampled = model.generate(ids, max_new_tokens=20, do_sample=True, top_k=0)[:, 17:]
+    assert len(sampled.unique()) > 20
+
+
+def test_breaking_ties_moves_nothing_but_the_tied() -> None:
+    scores = torch.tensor([[1.0, 4.0, 4.0, 4.0], [0.0, -1.0, -2.0, 0.0]])
+    given = BreakTies(torch.tensor([9, 1, 5, 5]))(torch.zeros(2, 1), scores)
+    assert given.argmax(-1).tolist() == [2, 0]
+    assert torch.allclose(given, scores, rtol=1e-6, atol=1e-44)
+    assert torch.equal(given[:, 2], scores[:, 2])
+    single = torch.randn(3, 4)
+    assert torch.equal(BreakTies(torch.tensor([9, 1, 5, 5]))(torch.zeros(3, 1), single), single)
+
+
+def test_drawing_by_code_follows_the_model(make: Make, ids: Tensor) -> None:
+    decoder = make(head=partial(VQLogitsHead, codebook_size=7, tail_codes=7, within_code="class_softmax")).eval()
+    generator = torch.Generator().manual_seed(0)
+    p = torch.softmax(decoder(ids[:1])[0, -1].detach(), -1)
+    first = [int(sample_tokens(decoder, ids[:1], max_new_tokens=1, generator=generator)[0, -1]) for _ in range(1000)]
+    seen = torch.bincount(torch.tensor(first), minlength=53) / 1000
+    assert float((seen - p).abs().max()) < 5 * (0.25 / 1000) ** 0.5
+    rows = [sample_tokens(decoder, ids[:1], max_new_tokens=9, generator=torch.Generator().manual_seed(4)) for _ in "ab"]
+    assert rows[0].shape == (1, 26)
+    assert torch.equal(*rows)
+    # with the cache each draw is from the distribution after all that was drawn before
+    generator, redrawn = torch.Generator().manual_seed(4), ids[:1]
+    for _ in range(9):
+        with torch.no_grad():
+            token = decoder.head.sample(decoder.hidden(redrawn)[:, -1], generator=generator)
+        redrawn = torch.cat([redrawn, token[:, None]], 1)
+    assert torch.equal(rows[0], redrawn)
+    stop = int(rows[0][0, 19])
+    stopped = sample_tokens(
+        decoder, ids[:1], max_new_tokens=9, eos_token_id=stop, generator=torch.Generator().manual_seed(4)
+    )
+    assert int(stopped[0, -1]) == stop
+    assert stopped.size(1) <= 20
+    with pytest.raises(ArgumentError, match="decoder"):
+        sample_tokens(make(), ids[:1], max_new_tokens=1)
 
 
 def test_cached_generation_equals_uncached(make: Make, ids: Tensor) -> None:

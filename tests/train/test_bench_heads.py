@@ -1,0 +1,28 @@
+import pytest
+from lmzoo.errors import ArgumentError
+from lmzoo.train import bench_heads
+from lmzoo.train.bench import BENCHMARKS
+from lmzoo.train.bench_heads import head_memory, memory_of
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["head-weighted", "vq", "vq-classes", "vq-logits-1", "vq-logits-16"])
+def test_a_bench_runs(name, monkeypatch):
+    monkeypatch.setattr(bench_heads, "VOCAB", 2000)
+    result = BENCHMARKS[name](1, "cpu")
+    assert result.name == name
+    assert result.ours > 0
+    assert result.speedup == pytest.approx(result.baseline / result.ours)
+
+
+@pytest.mark.slow
+def test_the_linear_head_needs_a_tenth_of_the_memory_of_all_logits():
+    ours, plain = memory_of("chunked", "cpu"), memory_of("plain", "cpu")
+    logits = 4 * 4096 * bench_heads.VOCAB
+    assert plain > logits
+    assert ours < 150e6
+
+
+def test_an_unknown_kind_is_an_error():
+    with pytest.raises(ArgumentError, match="kind"):
+        head_memory("whole", "cpu")
