@@ -64,8 +64,10 @@ def number_scheme(numbers: str, group: int = DEFAULT_GROUP, *, pad_fraction: boo
     known = isinstance(numbers, str) and numbers in _SCHEMES
     require(known, "numbers", "one of " + ", ".join(nearest(str(numbers), NUMBER_SCHEMES)), numbers)
     scheme = _SCHEMES[numbers]
-    require(not isinstance(group, bool) and group in GROUPS, "group", "1, 2 or 3 digits", group)
-    if not scheme.takes_group:
+    if scheme.takes_group:
+        valid = isinstance(group, int) and not isinstance(group, bool) and group in GROUPS
+        require(valid, "group", "1, 2 or 3 digits", group)
+    else:
         expected = f"{DEFAULT_GROUP}, its default, since numbers={numbers!r} has no groups to size"
         require(group == DEFAULT_GROUP, "group", expected, group)
     require(isinstance(pad_fraction, bool), "pad_fraction", "true or false", pad_fraction)

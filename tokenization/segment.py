@@ -31,7 +31,8 @@ class Chain(NamedTuple):
 
         Not so a longer chain (1.2.3, 192.168.0.1), and whatever hangs on an ASCII letter or an underscore (v1.2, B52,
         0x10, 1e10) or on a point without a digit before it (.5, which may be a fraction of anything). These are cut
-        into plain groups. Signs, currency, thousands separators and units are text; so are the digits of other scripts.
+        into plain groups, a run after a point from its left and any other from its right. Signs, currency, thousands
+        separators and units are text; so are the digits of other scripts.
         """
         return self.text.count(".") <= 1 and self.before not in _GLUE
 
