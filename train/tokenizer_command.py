@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from jsonargparse import ArgumentParser
 from rich.console import Console
-from rich.text import Text
 
-from .. import models  # noqa: F401 - so that a run folder, which holds a model too, is recognised
-from ..tokenization import train_tokenizer
+from ..tokenization import NUMBER_SCHEMES, train_tokenizer
+from ..tokenization.bpe import check_vocab_size
+from ..tokenization.schemes import DEFAULT_GROUP
 from .config import ConfigError
 from .data import load_source
-from .data.tokenizer_cache import load_tokenizer
+from .tokenizer_inspect import inspect
+
+_SCHEMES = ", ".join(NUMBER_SCHEMES)
 
 
 def main(arguments: list[str]) -> int:
     """Parse and carry out one of the two sub-commands."""
-    parser = ArgumentParser(prog="lmzoo tokenizer", description="Train a byte-level BPE, or see how one splits a text.")
+    parser = ArgumentParser(
+        prog="lmzoo tokenizer",
+        description="Train a byte-level BPE with a number scheme, or see how schemes and tokenizers split a text. "
+        "Example: lmzoo tokenizer inspect all 'It grew by 12345678 people, or 3.14159 %, in 2015.'",
+    )
     commands = parser.add_subcommands()
     train = ArgumentParser(description="Train on the training split of a source and save as a Hugging Face tokenizer.")
     train.add_argument(
@@ -25,44 +32,60 @@ def main(arguments: list[str]) -> int:
     )
     train.add_argument("output", type=str, help="folder to write; must not exist yet")
     train.add_argument("--vocab_size", type=int, default=8192, help="number of token ids, the separator included")
-    train.add_argument("--numbers", type=str, default="bpe", help="how numbers are split")
+    train.add_argument("--numbers", type=str, default="bpe", help=f"how numbers are split: {_SCHEMES}")
+    train.add_argument("--group", type=int, default=DEFAULT_GROUP, help="digits in a group: 1, 2 or 3")
+    train.add_argument(
+        "--pad_fraction",
+        type=bool,
+        default=False,
+        help="fill the last group of a fraction up with zeros; loses how many digits it had",
+    )
+    train.add_argument(
+        "--all_groups", type=bool, default=False, help="an entry for every group of digits, however rare"
+    )
+    train.add_argument(
+        "--detokenize", type=bool, default=False, help="WikiText with its spacing undone: 1,000 for 1 @,@ 000"
+    )
     commands.add_subcommand("train", train, help="train a tokenizer and save it")
-    inspect = ArgumentParser(description="Show the tokens of a text in alternating colours, and how many there are.")
-    inspect.add_argument("tokenizer", type=str, help="folder of a tokenizer or of a finished run")
-    inspect.add_argument("text", type=str, help="the text to split")
-    commands.add_subcommand("inspect", inspect, help="see how a text is split")
+    shown = ArgumentParser(
+        description="Show the tokens of a text in alternating colours, and how many there are; a magnitude marker is "
+        "shown as ‹k› after its digits. Several tokenizers are shown side by side."
+    )
+    shown.add_argument(
+        "tokenizer",
+        type=str,
+        help="folder of a tokenizer or of a finished run; a number scheme, for which a small tokenizer is trained once "
+        f"and kept in the cache ({_SCHEMES}); several of these with commas between them; or all, for every scheme",
+    )
+    shown.add_argument("text", type=str, help="the text to split")
+    shown.add_argument("--source", type=str, default="python-docs", help="text that small tokenizers are trained on")
+    shown.add_argument("--vocab_size", type=int, default=4096, help="number of token ids of small tokenizers")
+    shown.add_argument(
+        "--group", type=int, default=DEFAULT_GROUP, help="digits in a group, for the schemes that group: 1, 2 or 3"
+    )
+    shown.add_argument(
+        "--pad_fraction", type=bool, default=False, help="zeros at the end of a fraction, in schemes with magnitudes"
+    )
+    commands.add_subcommand("inspect", shown, help="see how a text is split")
     a = parser.parse_args(arguments)
-    if a.subcommand == "train":
-        return _train(a.train.source, Path(a.train.output), a.train.vocab_size, a.train.numbers)
-    return _inspect(a.inspect.tokenizer, a.inspect.text)
+    if a.subcommand == "inspect":
+        i = a.inspect
+        names = i.tokenizer.split(",")
+        training = {"vocab_size": i.vocab_size, "group": i.group, "pad_fraction": i.pad_fraction}
+        return inspect(names, i.text, source=i.source, **training)
+    t = a.train
+    options = {"numbers": t.numbers, "group": t.group, "pad_fraction": t.pad_fraction, "all_groups": t.all_groups}
+    return _train(t.source, Path(t.output), t.vocab_size, options, detokenize=t.detokenize)
 
 
-def _train(source: str, output: Path, vocab_size: int, numbers: str) -> int:
+def _train(source: str, output: Path, vocab_size: int, options: dict[str, Any], *, detokenize: bool) -> int:
     if output.exists():
         raise ConfigError(f"{output} exists already; give a new folder", key="output")
-    documents = load_source(source).documents("train")
-    tokenizer = train_tokenizer(documents, vocab_size, numbers=numbers)
+    check_vocab_size(vocab_size, **options)
+    documents = load_source(source, detokenize=detokenize).documents("train")
+    tokenizer = train_tokenizer(documents, vocab_size, **options)
     temporary = output.with_name(f".{output.name}.tmp")
     tokenizer.save_pretrained(temporary)
     temporary.replace(output)
     Console(highlight=False).print(f"{len(tokenizer):,} tokens, written to {output}")
-    return 0
-
-
-def _inspect(folder: str, text: str) -> int:
-    if not (Path(folder) / "tokenizer.json").is_file():
-        raise ConfigError(f"expected a folder with a tokenizer.json in it, got {folder}", key="tokenizer")
-    tokenizer = load_tokenizer(folder)
-    encoded = tokenizer(text, return_offsets_mapping=True)
-    shown = Text()
-    end = 0
-    for i, (_, stop) in enumerate(encoded["offset_mapping"]):
-        # a character split over several tokens is shown once, with the first of them
-        shown.append(text[end:stop], style=f"black on {('bright_cyan', 'bright_yellow')[i % 2]}")
-        end = max(end, stop)
-    console = Console(highlight=False, soft_wrap=True)
-    console.print(shown)
-    console.print(
-        f"{len(encoded['input_ids'])} tokens, {len(text.encode())} bytes: {' '.join(map(str, encoded['input_ids']))}"
-    )
     return 0

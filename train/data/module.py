@@ -17,7 +17,7 @@ from transformers import PreTrainedTokenizerBase
 
 from ...errors import require
 from ...tokenization import tokenizer_sha256
-from ...tokenization.schemes import DEFAULT_GROUP, check_scheme
+from ...tokenization.schemes import DEFAULT_GROUP
 from .batch_samplers import EvaluationBatchSampler, OrderedBatchSampler
 from .cache import cache_root
 from .checks import at_least, check_tokenizer_choice, given_or
@@ -58,6 +58,9 @@ class TextDataModule(pl.LightningDataModule):
         tokenizer: folder of a saved tokenizer, or a name on the hub, instead of training one.
         numbers: number scheme of the tokenizer to train.
         group: digits in a group, for number schemes that group.
+        pad_fraction: fill the last group of a fraction up with zeros, for number schemes with magnitudes; loses how
+            many digits it had, so bits per byte are those of the padded text.
+        all_groups: give every group of digits an entry of the vocabulary.
         seed: of the training order.
         num_workers: loader processes.
         cache_dir: ``$LMZOO_CACHE`` or ``~/.cache/lmzoo`` by default.
@@ -80,6 +83,8 @@ class TextDataModule(pl.LightningDataModule):
         tokenizer: str | None = None,
         numbers: str = "bpe",
         group: int = DEFAULT_GROUP,
+        pad_fraction: bool = False,
+        all_groups: bool = False,
         seed: int = 0,
         num_workers: int = 0,
         cache_dir: str | None = None,
@@ -95,10 +100,11 @@ class TextDataModule(pl.LightningDataModule):
         self.eval_batch_size = at_least("eval_batch_size", given_or(eval_batch_size, batch_size), 1)
         self.seed = at_least("seed", seed, 0)
         self.num_workers = at_least("num_workers", num_workers, 0)
-        check_scheme(numbers, group)
+        check_tokenizer_choice(tokenizer, vocab_size, numbers, group, pad_fraction=pad_fraction, all_groups=all_groups)
         self.numbers = numbers
         self.group = group
-        check_tokenizer_choice(tokenizer, vocab_size, numbers)
+        self.pad_fraction = pad_fraction
+        self.all_groups = all_groups
         self.tokenizer_name = tokenizer
         self.vocab_size = vocab_size
         self.cache = cache_root(cache_dir)
@@ -113,7 +119,13 @@ class TextDataModule(pl.LightningDataModule):
         if self.tokenizer_name is None:
             assert self.vocab_size is not None
             return corpus_tokenizer(
-                self.corpus, self.cache, vocab_size=self.vocab_size, numbers=self.numbers, group=self.group
+                self.corpus,
+                self.cache,
+                vocab_size=self.vocab_size,
+                numbers=self.numbers,
+                group=self.group,
+                pad_fraction=self.pad_fraction,
+                all_groups=self.all_groups,
             )
         tokenizer = load_tokenizer(self.tokenizer_name)
         fits = self.vocab_size in (None, len(tokenizer))

@@ -13,12 +13,19 @@ from .cache import build_once, fingerprint, read_json, write_json
 from .corpus import Corpus
 from .facts import text_facts
 
-TOKENIZER_VERSION = 1
+TOKENIZER_VERSION = 2
 _META = "meta.json"
 
 
 def corpus_tokenizer(
-    corpus: Corpus, cache: Path, *, vocab_size: int, numbers: str, group: int
+    corpus: Corpus,
+    cache: Path,
+    *,
+    vocab_size: int,
+    numbers: str,
+    group: int,
+    pad_fraction: bool = False,
+    all_groups: bool = False,
 ) -> PreTrainedTokenizerBase:
     """The tokenizer trained on the corpus's training split, which sees no other text; from the cache if it is there.
 
@@ -33,12 +40,21 @@ def corpus_tokenizer(
         "vocab_size": vocab_size,
         "numbers": numbers,
         "group": group,
+        "pad_fraction": pad_fraction,
+        "all_groups": all_groups,
     }
     folder = cache / "tokenizers" / fingerprint(identity)
 
     def write(partial: Path) -> None:
         say(f"{corpus.name}: training a tokenizer of {vocab_size} entries into {folder}")
-        tokenizer = train_tokenizer(corpus.documents("train"), vocab_size, numbers=numbers, group=group)
+        tokenizer = train_tokenizer(
+            corpus.documents("train"),
+            vocab_size,
+            numbers=numbers,
+            group=group,
+            pad_fraction=pad_fraction,
+            all_groups=all_groups,
+        )
         tokenizer.save_pretrained(partial)
         write_json(partial / _META, {**identity, "tokenizer_sha256": tokenizer_sha256(tokenizer)})
 
