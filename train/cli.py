@@ -21,6 +21,7 @@ COMMANDS = {
     "compare": "train variants x seeds, then write the report",
     "generate": "continue a prompt with a trained run",
     "diagnose": "plots of what a run's attention layers have learned",
+    "numbers": "how well a run calculates, and its loss on numbers apart from the rest",
     "tokenizer": "train a tokenizer, or look at how one splits a text",
     "bench": "time our parts against their baselines, interleaved in one process",
 }
@@ -70,6 +71,10 @@ def _implementation(command: str) -> Callable[[list[str]], int]:
         from .diagnose import main as diagnose
 
         return diagnose
+    if command == "numbers":
+        from .number_probe import main as numbers
+
+        return numbers
     if command == "tokenizer":
         from .tokenizer_command import main as tokenizer
 
