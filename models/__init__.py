@@ -3,6 +3,18 @@
 from .counting import Counts, count, count_built
 from .decoder import Decoder
 from .huggingface import LMZooConfig, LMZooForCausalLM
+from .number_embedding import NUMBER_EMBEDDINGS, structured_start
 from .parts import build, describe
 
-__all__ = ["Counts", "Decoder", "LMZooConfig", "LMZooForCausalLM", "build", "count", "count_built", "describe"]
+__all__ = [
+    "NUMBER_EMBEDDINGS",
+    "Counts",
+    "Decoder",
+    "LMZooConfig",
+    "LMZooForCausalLM",
+    "build",
+    "count",
+    "count_built",
+    "describe",
+    "structured_start",
+]

@@ -153,5 +153,5 @@ class _Draws:
         """A number of so many digits; 0 has one."""
         if digits == 1:
             return self.below(10)
-        smallest = 10 ** (digits - 1)
+        smallest: int = 10 ** (digits - 1)
         return smallest + self.below(9 * smallest)

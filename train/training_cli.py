@@ -24,6 +24,7 @@ from .data import TextDataModule
 from .data.tokenizer_cache import load_tokenizer
 from .metrics_log import MetricsLog
 from .module import LanguageModule
+from .number_start import check_number_embedding
 from .options import (
     config_of_run,
     full_class_paths,
@@ -248,6 +249,7 @@ class TrainingCLI(LightningCLI):
             ("eval_context_length", self.datamodule.eval_context_length),
         ):
             self.model.check_length(length, name)
+        check_number_embedding(self.model.number_embedding, self.datamodule.numbers, self.datamodule.tokenizer_name)
         if self.datamodule.tokenizer_name is not None:
             _ = self.datamodule.tokenizer  # loads it, and checks vocab_size against it
 
