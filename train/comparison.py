@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from ..errors import nearest
+from ..errors import ArgumentError, nearest
 from .config import (
     Config,
     ConfigError,
@@ -20,11 +20,12 @@ from .config import (
     load_yaml_with_places,
     merge,
 )
+from .number_settings import ProbeSettings
 from .report.load import run_folder
 from .run import HARMLESS
 from .training_cli import TrainingCLI
 
-KEYS = ("name", "base", "overrides", "variants", "baseline", "seeds", "match", "output")
+KEYS = ("name", "base", "overrides", "variants", "baseline", "seeds", "match", "output", "numbers_probe")
 _NOT_YET = {
     "lengths": "a comparison scores its runs at data.eval_context_length only; several lengths are not available here",
 }
@@ -63,6 +64,7 @@ class Comparison:
         variants: name -> overrides of ``base``.
         origin: what messages call the file.
         allow_classes: whether class paths outside lmzoo are accepted.
+        numbers_probe: what each finished run is probed with; None asks for no probe.
     """
 
     name: str
@@ -73,6 +75,7 @@ class Comparison:
     output: Path
     origin: str
     allow_classes: bool = False
+    numbers_probe: ProbeSettings | None = None
 
     def plan(self, variant: str, seed: int) -> PlannedRun:
         """The run of one variant and seed. Raises :class:`ConfigError` for a configuration that cannot be used.
@@ -94,6 +97,7 @@ class Comparison:
             "baseline": self.baseline,
             "seeds": self.seeds,
             "match": "none",
+            **({"numbers_probe": asdict(self.numbers_probe)} if self.numbers_probe else {}),
         }
 
     def refuse_other_runs(self) -> None:
@@ -161,6 +165,7 @@ def read_comparison(
         output=Path(output or raw.get("output") or Path("runs") / str(name)),
         origin=str(path),
         allow_classes=allow_classes,
+        numbers_probe=_numbers_probe(raw.get("numbers_probe"), places),
     )
 
 
@@ -209,6 +214,23 @@ def _seeds(given: object, places: Places) -> list[int]:
     if not isinstance(given, list) or not good or len(set(given)) < len(given):
         raise _error(f"expected a list of different whole numbers, 0 or more, got {given!r}", "seeds", places)
     return given
+
+
+def _numbers_probe(given: object, places: Places) -> ProbeSettings | None:
+    """Of ``true``, the settings' defaults; of a mapping, the settings it names."""
+    if given is None or given is False:
+        return None
+    settings = {} if given is True else _mapping(given, "numbers_probe", places)
+    known = ProbeSettings.__dataclass_fields__
+    for key in settings:
+        if key not in known:
+            close = ", ".join(nearest(str(key), known))
+            raise _error(f"unknown key; nearest valid keys: {close}", f"numbers_probe.{key}", places)
+    try:
+        return ProbeSettings(**settings)
+    except (ArgumentError, TypeError) as error:
+        key = f".{error.argument}" if isinstance(error, ArgumentError) else ""
+        raise _error(str(error), f"numbers_probe{key}", places) from None
 
 
 def _mapping(value: object, key: str, places: Places) -> Config:

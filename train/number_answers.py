@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-from scipy.stats import binomtest
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
@@ -17,10 +16,7 @@ from ..models import Decoder
 from ..tokenization.arithmetic import KINDS, OPERATIONS, Problem
 from ..tokenization.arithmetic_problems import ArithmeticProblems
 from .data.encode import separator_id, text_pipeline
-
-CONFIDENCE = 0.95
-
-Record = dict[str, Any]
+from .number_records import Record, share
 
 
 def probe_problems(problems: ArithmeticProblems, longest: int, count: int) -> list[Problem]:
@@ -112,26 +108,14 @@ def strata_records(problems: Sequence[Problem], right: Sequence[bool], train_dig
 
     return [
         *(
-            record("exact_match", operation, digits, kind=kind) | share(answers)
+            record("exact_match", operation, digits, kind=kind) | share(sum(answers), len(answers))
             for (operation, digits, kind), answers in by_kind.items()
         ),
         *(
-            record("exact_match_by_carries", operation, digits, carries=carries) | share(answers)
+            record("exact_match_by_carries", operation, digits, carries=carries) | share(sum(answers), len(answers))
             for (operation, digits, carries), answers in sorted(by_carries.items())
         ),
     ]
-
-
-def share(answers: Sequence[bool]) -> Record:
-    """The share of right answers with Wilson's 95 % interval, which also holds near 0 and 1."""
-    interval = binomtest(sum(answers), len(answers)).proportion_ci(CONFIDENCE, method="wilson")
-    return {
-        "problems": len(answers),
-        "right": sum(answers),
-        "exact_match": sum(answers) / len(answers),
-        "low": float(interval.low),
-        "high": float(interval.high),
-    }
 
 
 def _continued(network: Decoder, ids: Tensor, most: int, ends: Tensor) -> Tensor:

@@ -2,75 +2,33 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from jsonargparse import ArgumentParser
 from rich.progress import Progress
 from rich.table import Table
 
-from ..errors import require
+from ..errors import ArgumentError
 from ..tokenization import tokenizer_sha256
-from ..tokenization.arithmetic_problems import DEFAULT_MIX, GENERATOR_VERSION, MOST_DIGITS, ArithmeticProblems
-from .config import ConfigError, finite, write_atomically
+from ..tokenization.arithmetic_problems import GENERATOR_VERSION, MOST_DIGITS, ArithmeticProblems
+from .config import ConfigError
 from .console import console, say
 from .data import TextDataModule
-from .data.corpus import SPLITS
-from .data.wikitext import WIKITEXT_NAMES
 from .diagnose_run import open_run
-from .number_answers import Record, are_right, probe_problems, problems_sha256, strata_records
+from .number_answers import are_right, probe_problems, problems_sha256, strata_records
 from .number_loss import number_loss, number_tokens
+from .number_records import NUMBERS_FILE, Record, is_probed, write_probe
+from .number_settings import ProbeSettings
 from .records import model_passport
 from .training_cli import TrainingCLI
-
-NUMBERS_FILE = "numbers.jsonl"
 
 _DESCRIPTION = """Probe what runs have learned of numbers. Arithmetic: exact match of greedy answers to problems that no
 training split holds, by operation, length of the operands and kind (does it carry, is the answer longer), also at
 lengths beyond those of training, with Wilson's 95 % intervals. Text: bits per byte on words with a digit, and on the
 rest. Every figure goes to RUN/numbers.jsonl with its passport.
 Example: lmzoo numbers runs/numbers/*/seed-0 --problems 200"""
-
-
-@dataclass(frozen=True)
-class ProbeSettings:
-    """What is asked.
-
-    Args:
-        problems: of each operation, length and kind; 0 leaves arithmetic out.
-        digits: of the longest operands; two more than in training by default (6 for a run on other text).
-        text: source of the text whose loss is taken apart, as ``data.source``; the run's own text by default. WikiText
-            is detokenised.
-        split: of the text; train has no byte counts.
-        seed: of the problems.
-        batch_size: problems answered, or windows scored, together.
-
-    Raises:
-        ArgumentError: a value is out of range.
-    """
-
-    problems: int = 100
-    digits: int | None = None
-    text: str | None = None
-    split: str = "test"
-    seed: int = 0
-    batch_size: int = 64
-
-    def __post_init__(self) -> None:
-        require(self.problems >= 0, "problems", "0 or more", self.problems)
-        valid = self.digits is None or 1 <= self.digits <= MOST_DIGITS
-        require(valid, "digits", f"null or from 1 to {MOST_DIGITS}", self.digits)
-        require(self.split in SPLITS[1:], "split", " or ".join(SPLITS[1:]), self.split)
-        require(self.seed >= 0, "seed", "0 or more", self.seed)
-        require(self.batch_size >= 1, "batch_size", "1 or more", self.batch_size)
-
-    def as_passport(self) -> Record:
-        """What decides the figures."""
-        return {key: value for key, value in asdict(self).items() if key != "batch_size"}
 
 
 def main(arguments: list[str]) -> int:
@@ -105,34 +63,25 @@ def probe(run: str | Path, settings: ProbeSettings, *, allow_classes: bool = Fal
         "probe": settings.as_passport(),
     }
     records = [
-        *([_text_record(cli, settings, card)]),
+        _text_record(cli, settings, card),
         *(_arithmetic_records(cli, settings, card) if settings.problems else []),
     ]
-    lines = [json.dumps(finite(record), allow_nan=False) + "\n" for record in records]
-    write_atomically(Path(run) / NUMBERS_FILE, "".join(lines))
+    write_probe(Path(run), records)
     return records
 
 
-def read_probe(run: Path) -> list[Record]:
-    """The records that an earlier probe of the run has left; none where there was none.
-
-    Raises:
-        ConfigError: the file cannot be read.
-    """
-    file = run / NUMBERS_FILE
-    try:
-        return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()] if file.is_file() else []
-    except ValueError as error:
-        raise ConfigError(f"not valid JSON: {error}; delete it to probe the run again", place=str(file)) from None
-
-
-def is_probed(run: Path, settings: ProbeSettings) -> bool:
-    """Whether the run was probed with these settings since it was finished."""
-    file, results = run / NUMBERS_FILE, run / "results.json"
-    if not file.is_file() or not results.is_file() or file.stat().st_mtime_ns < results.stat().st_mtime_ns:
-        return False
-    records = read_probe(run)
-    return bool(records) and all(record["passport"]["probe"] == settings.as_passport() for record in records)
+def probe_finished(runs: Sequence[Path], settings: ProbeSettings, *, allow_classes: bool = False) -> list[str]:
+    """Probe the finished ones of these runs that have not been probed with these settings; returns what went wrong."""
+    troubles = []
+    for run in runs:
+        if not (run / "results.json").is_file() or is_probed(run, settings.as_passport()):
+            continue
+        say(f"{run}: probing its numbers")
+        try:
+            probe(run, settings, allow_classes=allow_classes)
+        except (ConfigError, ArgumentError) as error:  # the others' figures are worth having all the same
+            troubles.append(f"{run}: the number probe failed: {error}")
+    return troubles
 
 
 def _arithmetic_records(cli: TrainingCLI, settings: ProbeSettings, card: Record) -> list[Record]:
@@ -140,7 +89,7 @@ def _arithmetic_records(cli: TrainingCLI, settings: ProbeSettings, card: Record)
     trained = isinstance(data.source, str) and data.source.split("+")[0] == "arithmetic"
     train_digits = data.arithmetic.train_digits if trained else None
     longest = min(settings.digits or (data.arithmetic.train_digits + 2), MOST_DIGITS)
-    problems = probe_problems(ArithmeticProblems(settings.seed, mix=DEFAULT_MIX), longest, settings.problems)
+    problems = probe_problems(ArithmeticProblems(settings.seed), longest, settings.problems)
     with _progress(f"{cli.run.folder}: arithmetic", len(problems)) as advance:
         right = are_right(cli.model.network, data.tokenizer, problems, batch_size=settings.batch_size, advance=advance)
     card = {
@@ -176,12 +125,12 @@ def _text_record(cli: TrainingCLI, settings: ProbeSettings, card: Record) -> Rec
 
 
 def _text(cli: TrainingCLI, settings: ProbeSettings) -> TextDataModule:
-    own = cli.datamodule
+    own: TextDataModule = cli.datamodule
     if settings.text is None:
         return own
     data = TextDataModule(
         settings.text,
-        detokenize=settings.text in WIKITEXT_NAMES,
+        detokenize=settings.detokenize,
         context_length=own.eval_context_length,
         vocab_size=len(own.tokenizer),
         cache_dir=str(own.cache),
@@ -191,7 +140,7 @@ def _text(cli: TrainingCLI, settings: ProbeSettings) -> TextDataModule:
 
 
 @contextmanager
-def _progress(what: str, total: int) -> Iterator[Any]:
+def _progress(what: str, total: int) -> Iterator[Callable[[int], None]]:
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task(what, total=total)
         yield lambda n: progress.advance(task, n)

@@ -10,6 +10,8 @@ from .costs import cost_table
 from .formats import listed
 from .glance import glance_table, headline
 from .load import COMPARISON_FILE, Comparison
+from .number_plots import number_plots
+from .numbers import number_tables
 from .passport import RULE, Group, like_groups, records_frame
 from .plots import loss_plots, point_plots
 from .tables import Cell, Table, TableRow, passport_rows, quality_tables
@@ -61,10 +63,10 @@ def build_document(comparison: Comparison) -> Document:
         subtitle=_subtitle(comparison),
         headline=headline(comparison, groups),
         glance=glance_table(comparison, groups),
-        quality=quality_tables(comparison, groups),
+        quality=[*quality_tables(comparison, groups), *number_tables(comparison)],
         cost=cost_table(comparison),
         changes=_changes(comparison),
-        plots=[*loss_plots(comparison), *point_plots(comparison, groups)],
+        plots=[*loss_plots(comparison), *point_plots(comparison, groups), *number_plots(comparison)],
         passports=[_passport(group) for group in groups],
         rule=RULE,
         troubles=_troubles(comparison),

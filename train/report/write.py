@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..config import write_atomically
+from ..number_records import NUMBERS_FILE, read_probe
 from .document import Document, build_document
 from .load import Comparison, load_comparison
 from .render import render_html, render_markdown
@@ -18,7 +19,8 @@ def write_report(output: Path) -> tuple[Document, Path]:
     """Write ``report/`` from the folders below ``output`` alone; returns the content and the HTML page's path.
 
     ``report.md`` and ``report.html`` say the same, ``*.png`` are the pictures, and ``records.jsonl`` holds every
-    record of every finished run with its passport and costs, one a line. Pictures of an earlier report that this
+    record of every finished run with its passport and costs, one a line; ``numbers.jsonl`` those of the number
+    probes, where there were any. Pictures of an earlier report that this
     one has no more are deleted.
 
     Raises:
@@ -35,6 +37,13 @@ def write_report(output: Path) -> tuple[Document, Path]:
             old.unlink()
     lines = [json.dumps(_plain(row), allow_nan=False, ensure_ascii=False) for row in record_rows(comparison)]
     write_atomically(folder / "records.jsonl", "".join(f"{line}\n" for line in lines))
+    probed = [
+        json.dumps(_plain({"variant": run.variant, "seed": run.seed, **record}), allow_nan=False, ensure_ascii=False)
+        for run in comparison.finished
+        for record in read_probe(run.folder)
+    ]
+    if probed:
+        write_atomically(folder / NUMBERS_FILE, "".join(f"{line}\n" for line in probed))
     write_atomically(folder / "report.md", render_markdown(document))
     page = folder / "report.html"
     write_atomically(page, render_html(document))
