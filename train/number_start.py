@@ -11,8 +11,8 @@ from .. import tokenization
 from ..errors import require
 from ..models import Decoder, structured_start
 
-# Schemes whose vocabulary holds a token for a triad together with its magnitude.
-_WITH_TRIADS = ("triadic", "triadic_padded")
+# Schemes whose vocabulary holds tokens for a triad together with its magnitude.
+_WITH_TRIADS = ("triadic",)
 
 
 def check_number_embedding(number_embedding: str, numbers: str, tokenizer: str | None) -> None:
@@ -26,9 +26,11 @@ def start_from_structure(decoder: Decoder, tokenizer: PreTrainedTokenizerBase, s
     """Let the embeddings of triads start from shared parts; see :func:`structured_start`. A function of the seed alone.
 
     Raises:
-        ArgumentError: the tokenizer has no triads.
+        ArgumentError: the tokenizer has no token for a triad with a magnitude.
     """
     token_ids, triads, magnitudes = (torch.as_tensor(x) for x in tokenization.triad_structure(tokenizer))
+    marked = bool((magnitudes > 0).any())  # bare groups of digits, which any tokenizer may have, share nothing
+    require(marked, "number_embedding", "independent for a tokenizer without marked triads", "structured")
     # a stream of its own, as each parameter of the decoder has
     generator = torch.Generator().manual_seed((seed + zlib.crc32(b"number_embedding")) % (1 << 63))
     structured_start(decoder.embedding.weight, token_ids, triads, magnitudes, std=decoder.init_std, generator=generator)

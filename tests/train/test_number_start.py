@@ -3,13 +3,20 @@
 import pytest
 import torch
 from lmzoo.errors import ArgumentError
+from lmzoo.models import Decoder
 from lmzoo.train.config import ConfigError
 from lmzoo.train.fit import prepare
-from lmzoo.train.number_start import check_number_embedding
+from lmzoo.train.number_start import check_number_embedding, start_from_structure
 from lmzoo.train.training_cli import TrainingCLI
 
 # two triads with two magnitudes each
 STRUCTURE = ([260, 261, 262, 263], [0, 0, 1, 1], [0, 1, 0, 1])
+
+
+def test_bare_groups_alone_are_no_structure(monkeypatch):
+    monkeypatch.setattr("lmzoo.tokenization.triad_structure", lambda tokenizer: ([3, 4], [0, 1], [0, 0]), raising=False)
+    with pytest.raises(ArgumentError, match="number_embedding: expected independent for a tokenizer without marked"):
+        start_from_structure(Decoder(9, 8, 1, 2), None, 0)
 
 
 @pytest.fixture
