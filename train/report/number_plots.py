@@ -64,6 +64,7 @@ def _curve(frame: pd.DataFrame) -> pd.DataFrame:
 def _draw(axes: Axes, theme: Theme, comparison: Comparison, frame: pd.DataFrame) -> None:
     styles = theme.styles(comparison.variants, comparison.baseline)
     names = _present(comparison, frame)
+    lengths = sorted({int(n) for n in frame["digits"]})
     ends: dict[str, tuple[float, float, str]] = {}
     for place, name in enumerate(names):
         colour, stroke = styles[name]
@@ -72,11 +73,10 @@ def _draw(axes: Axes, theme: Theme, comparison: Comparison, frame: pd.DataFrame)
         mean = 100 * curve["mean"]
         axes.vlines(x, 100 * curve["low"], 100 * curve["high"], color=colour, linewidth=1.0, alpha=0.6)
         axes.plot(x, mean, color=colour, linestyle=stroke, linewidth=1.6, marker="o", markersize=3.5)
-        ends[name] = (float(x.iloc[-1]), float(mean.iloc[-1]), colour)
+        ends[name] = (lengths[-1] + 0.5, float(mean.iloc[-1]), colour)  # names stand in one column
     trained = frame["train_digits"].iloc[0]
     if not absent(trained):
         axes.axvline(int(trained) + 0.5, color=theme.quiet, linewidth=1, linestyle=(0, (1, 2)), zorder=1)
-    lengths = sorted({int(n) for n in frame["digits"]})
     axes.set_xlim(lengths[0] - 0.5, lengths[-1] + 0.5)
     axes.set_ylim(-3, 103)
     axes.set_xticks(lengths)
