@@ -3,10 +3,12 @@
 from .counting import Counts, count, count_built
 from .decoder import Decoder
 from .huggingface import LMZooConfig, LMZooForCausalLM
+from .number_embedding import NUMBER_EMBEDDINGS, structured_start
 from .parts import build, describe
 from .sampling import sample_tokens
 
 __all__ = [
+    "NUMBER_EMBEDDINGS",
     "Counts",
     "Decoder",
     "LMZooConfig",
@@ -16,4 +18,5 @@ __all__ = [
     "count_built",
     "describe",
     "sample_tokens",
+    "structured_start",
 ]

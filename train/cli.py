@@ -22,6 +22,7 @@ COMMANDS = {
     "generate": "continue a prompt with a trained run",
     "diagnose": "plots of what a run's attention layers have learned",
     "analyze": "loss by token frequency, and how varied a run writes",
+    "numbers": "how well a run calculates, and its loss on numbers apart from the rest",
     "tokenizer": "train a tokenizer, or look at how one splits a text",
     "bench": "time our parts against their baselines, interleaved in one process",
 }
@@ -75,6 +76,10 @@ def _implementation(command: str) -> Callable[[list[str]], int]:
         from .analyze import main as analyze
 
         return analyze
+    if command == "numbers":
+        from .number_probe import main as numbers
+
+        return numbers
     if command == "tokenizer":
         from .tokenizer_command import main as tokenizer
 

@@ -14,6 +14,7 @@ from .analyze_all import analyze_all
 from .compare_progress import progress_for
 from .comparison import Comparison, output_of, read_comparison
 from .config import Config, ConfigError, merge, write_yaml
+from .number_probe import probe_finished
 from .report.document import Document
 from .report.load import COMPARISON_FILE
 from .report.terminal import terminal_tables
@@ -111,6 +112,10 @@ def compare(
     chosen = _chosen(comparison, variants)
     everything = {(v, s): comparison.plan(v, s) for v in comparison.variants for s in comparison.seeds}
     runs = [everything[variant, seed] for seed in comparison.seeds for variant in chosen]
+    probe = comparison.numbers_probe
+    if probe:
+        probe.check_text()
+    troubles: list[str] = []
     try:
         with sole_user(comparison.output), ended_by_signals():
             comparison.refuse_other_runs()
@@ -118,16 +123,18 @@ def compare(
             console.print(f"{len(runs)} runs in {comparison.output}", markup=False)
             failed = run_all(runs, progress_for(runs, console), allow_classes=allow_classes)
             asked = comparison.analyze
-            not_analysed = analyze_all(runs, asked, console, allow_classes=allow_classes) if asked else []
+            troubles = analyze_all(runs, asked, console, allow_classes=allow_classes) if asked else []
+            if probe:
+                troubles += probe_finished([run.folder for run in runs], probe, allow_classes=allow_classes)
     except Interrupted as interrupted:
         console.print(f"ended by {interrupted}; run the same command again to go on")
         return 128 + interrupted.number
     _finish(comparison.output, console)
     for run in failed:
         console.print(f"{run.variant}, seed {run.seed} failed: {run.reason}", style="red", markup=False)
-    for sentence in not_analysed:
-        console.print(sentence, style="red", markup=False)
-    return 1 if failed or not_analysed else 0
+    for trouble in troubles:
+        console.print(trouble, style="red", markup=False)
+    return 1 if failed or troubles else 0
 
 
 def _finish(output: Path, console: Console) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +21,12 @@ from .config import (
     load_yaml_with_places,
     merge,
 )
+from .number_settings import ProbeSettings
 from .report.load import run_folder
 from .run import HARMLESS
 from .training_cli import TrainingCLI
 
-KEYS = ("name", "base", "overrides", "variants", "baseline", "seeds", "match", "analyze", "output")
+KEYS = ("name", "base", "overrides", "variants", "baseline", "seeds", "match", "analyze", "numbers_probe", "output")
 _NOT_YET = {
     "lengths": "a comparison scores its runs at data.eval_context_length only; several lengths are not available here",
 }
@@ -65,6 +66,7 @@ class Comparison:
         origin: what messages call the file.
         allow_classes: whether class paths outside lmzoo are accepted.
         analyze: what every finished run is analysed for; None analyses nothing.
+        numbers_probe: what each finished run is probed with; None asks for no probe.
     """
 
     name: str
@@ -76,6 +78,7 @@ class Comparison:
     origin: str
     allow_classes: bool = False
     analyze: AnalysisSettings | None = None
+    numbers_probe: ProbeSettings | None = None
 
     def plan(self, variant: str, seed: int) -> PlannedRun:
         """The run of one variant and seed. Raises :class:`ConfigError` for a configuration that cannot be used.
@@ -98,6 +101,7 @@ class Comparison:
             "seeds": self.seeds,
             "match": "none",
             "analyze": self.analyze.as_dict() if self.analyze else False,
+            **({"numbers_probe": asdict(self.numbers_probe)} if self.numbers_probe else {}),
         }
 
     def refuse_other_runs(self) -> None:
@@ -166,6 +170,7 @@ def read_comparison(
         origin=str(path),
         allow_classes=allow_classes,
         analyze=_analyze(raw.get("analyze"), places),
+        numbers_probe=_numbers_probe(raw.get("numbers_probe"), places),
     )
 
 
@@ -230,6 +235,23 @@ def _analyze(given: object, places: Places) -> AnalysisSettings | None:
         return AnalysisSettings(**given)
     except ArgumentError as error:
         raise _error(f"expected {error.expected}, got {error.given!r}", f"analyze.{error.argument}", places) from None
+
+
+def _numbers_probe(given: object, places: Places) -> ProbeSettings | None:
+    """Of ``true``, the settings' defaults; of a mapping, the settings it names."""
+    if given is None or given is False:
+        return None
+    settings = {} if given is True else _mapping(given, "numbers_probe", places)
+    known = ProbeSettings.__dataclass_fields__
+    for key in settings:
+        if key not in known:
+            close = ", ".join(nearest(str(key), known))
+            raise _error(f"unknown key; nearest valid keys: {close}", f"numbers_probe.{key}", places)
+    try:
+        return ProbeSettings(**settings)
+    except (ArgumentError, TypeError) as error:
+        key = f".{error.argument}" if isinstance(error, ArgumentError) else ""
+        raise _error(str(error), f"numbers_probe{key}", places) from None
 
 
 def _mapping(value: object, key: str, places: Places) -> Config:

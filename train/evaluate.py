@@ -45,6 +45,7 @@ _MAY_DIFFER = (
     "data.source",
     "data.raw",
     "data.detokenize",
+    "data.arithmetic",
     "data.eval_context_length",
     "data.eval_batch_size",
     "data.num_workers",

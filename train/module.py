@@ -13,11 +13,12 @@ from torch import Tensor, nn
 
 from ..errors import require
 from ..layers import Attention, CrossEntropy, Head, Loss, Position, SoftmaxAttention, SwiGLU
-from ..models import Counts, Decoder, count
+from ..models import NUMBER_EMBEDDINGS, Counts, Decoder, count
 from .corpus_statistics import corpus_statistics
 from .data import TextDataModule
 from .guard import DivergenceGuard, check_gradients
 from .init_from import InitialModel, Transfer
+from .number_start import start_from_structure
 from .optimization import adamw, warmup_cosine
 from .perplexity import TextPerplexity
 
@@ -42,6 +43,8 @@ class LanguageModule(pl.LightningModule):
         loss: what is optimised, a function of (nll, target); plain cross-entropy is always logged beside it.
         dropout: probability of dropping, on the embedding and on the output of every sublayer.
         init_std: standard deviation of the initial weights; residual projections get it divided by sqrt(2 n_layers).
+        number_embedding: where the embeddings of triads start, ``independent`` of each other or ``structured``, from a
+            part for the digits and one for the magnitude; wants ``data.numbers: triadic``.
         learning_rate: the peak of the schedule.
         min_learning_rate_ratio: the schedule's end, as a fraction of ``learning_rate``.
         warmup_steps: optimizer steps of linear warm-up.
@@ -67,6 +70,7 @@ class LanguageModule(pl.LightningModule):
         loss: Callable[[], Loss] = CrossEntropy,
         dropout: float = 0.0,
         init_std: float = 0.02,
+        number_embedding: str = "independent",
         learning_rate: float = 1e-3,
         min_learning_rate_ratio: float = 0.1,
         warmup_steps: int = 100,
@@ -83,7 +87,10 @@ class LanguageModule(pl.LightningModule):
         require(warmup_steps >= 0, "warmup_steps", "0 or more", warmup_steps)
         require(weight_decay >= 0, "weight_decay", "0 or more", weight_decay)
         require(all(0 <= beta < 1 for beta in betas), "betas", "two numbers in [0, 1)", betas)
+        expected = " or ".join(NUMBER_EMBEDDINGS)
+        require(number_embedding in NUMBER_EMBEDDINGS, "number_embedding", expected, number_embedding)
         self.vocab_size, self.seed = vocab_size, seed
+        self.number_embedding = number_embedding
         self.learning_rate, self.min_learning_rate_ratio = learning_rate, min_learning_rate_ratio
         self.warmup_steps, self.weight_decay, self.betas = warmup_steps, weight_decay, betas
         self.compile_network = compile
@@ -153,6 +160,8 @@ class LanguageModule(pl.LightningModule):
                 model, transfer = self.initial
                 model.load(decoder, transfer)
                 embedding, loaded = model.embedding(), transfer.loaded
+            elif self.number_embedding == "structured":
+                start_from_structure(decoder, self.trainer.datamodule.tokenizer, self.seed)
             # a head that was loaded keeps what it learned of the corpus it was trained on
             learners += [m for name, m in decoder.named_modules() if not any(n.startswith(f"{name}.") for n in loaded)]
         learners = [module for module in learners if callable(getattr(module, "use_corpus", None))]

@@ -68,7 +68,7 @@ def refuse_foreign_options(arguments: Sequence[str], parser: ArgumentParser) -> 
 def refuse_unknown_options(arguments: Sequence[str], parser: ArgumentParser) -> None:
     """Name the nearest options for a misspelt one; options below a part are jsonargparse's to judge."""
     known = {o for a in parser._actions for o in a.option_strings}
-    known -= {"--model", "--data", "--trainer"}  # whole files past our checks; --config is the way
+    known -= {"--model", "--data", "--data.arithmetic", "--trainer"}  # whole files past our checks; --config is the way
     deeper = tuple(f"--{key}" for key in (*(f"{k}." for k in part_keys(parser)), *CLASS_KEYS))
     for word in arguments:
         name = word.partition("=")[0]

@@ -87,9 +87,13 @@ def final_records(cli: TrainingCLI) -> list[Record]:
 
 def passport(cli: TrainingCLI, split: str) -> dict[str, Any]:
     """What has to stand beside a figure for it to be compared: corpus, tokenizer, model, precision, code."""
+    return {**cli.datamodule.passport(split), **model_passport(cli)}
+
+
+def model_passport(cli: TrainingCLI) -> dict[str, Any]:
+    """The part of a passport that the text has no say in: model, precision, code."""
     counts = cli.model.counts
     return {
-        **cli.datamodule.passport(split),
         "train_length": cli.datamodule.context_length,
         "dtype": str(cli.trainer.precision),
         "seed": cli.config.seed_everything,

@@ -25,6 +25,7 @@ from .data.tokenizer_cache import load_tokenizer
 from .init_from import InitialModel, tokenizer_arguments
 from .metrics_log import MetricsLog
 from .module import LanguageModule
+from .number_start import check_number_embedding
 from .options import (
     config_of_run,
     full_class_paths,
@@ -229,6 +230,7 @@ class TrainingCLI(LightningCLI):
         if self.initial is not None:
             self.model.start_from(self.initial)
             self.datamodule.use_tokenizer(self.initial.tokenizer)
+        check_number_embedding(self.model.number_embedding, self.datamodule.numbers, self.datamodule.tokenizer_name)
         if self.datamodule.tokenizer_name is not None:
             _ = self.datamodule.tokenizer  # loads it, and checks vocab_size against it
 

@@ -37,11 +37,7 @@ class SplitEncoder:
     """
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase, word_rule: WordRule, *, counted: bool) -> None:
-        backend: Any = tokenizer.backend_tokenizer
-        self._pipeline = Tokenizer.from_str(backend.to_str())
-        self._pipeline.no_truncation()
-        self._pipeline.no_padding()
-        self._pipeline.encode_special_tokens = True
+        self._pipeline = text_pipeline(tokenizer)
         self.separator = separator_id(tokenizer)
         self.word_rule = word_rule
         self.counted = counted
@@ -110,6 +106,16 @@ class SplitEncoder:
         if (int(token_bytes.sum()), int(token_words.sum())) != whole:
             raise AssertionError(f"bytes and words by token do not add up to those of the document {text[:40]!r}")
         return _narrow(token_bytes, BYTES_DTYPE, "bytes"), _narrow(token_words, WORDS_DTYPE, "words")
+
+
+def text_pipeline(tokenizer: PreTrainedTokenizerBase) -> Tokenizer:
+    """A copy of a fast tokenizer's pipeline that takes special tokens in a text as text, and cuts and pads nothing."""
+    backend: Any = tokenizer.backend_tokenizer
+    pipeline = Tokenizer.from_str(backend.to_str())
+    pipeline.no_truncation()
+    pipeline.no_padding()
+    pipeline.encode_special_tokens = True
+    return pipeline
 
 
 def separator_id(tokenizer: PreTrainedTokenizerBase) -> int:

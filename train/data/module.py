@@ -18,6 +18,7 @@ from transformers import PreTrainedTokenizerBase
 from ...errors import require
 from ...tokenization import tokenizer_sha256
 from ...tokenization.schemes import DEFAULT_GROUP
+from .arithmetic import ArithmeticSettings
 from .batch_samplers import EvaluationBatchSampler, OrderedBatchSampler
 from .cache import cache_root
 from .checks import at_least, check_tokenizer_choice, given_or
@@ -32,6 +33,7 @@ from .tokenizer_cache import corpus_tokenizer, load_tokenizer
 from .windows import EvaluationWindows, TrainingWindows
 
 _STAGES = {"fit": ("train", "validation"), "validate": ("validation",), "test": ("test",), "predict": ()}
+_ARITHMETIC = ArithmeticSettings()
 
 
 class TextDataModule(pl.LightningDataModule):
@@ -46,10 +48,11 @@ class TextDataModule(pl.LightningDataModule):
     know the ranks already (``use_distributed_sampler: false``).
 
     Args:
-        source: ``python-docs``, ``wikitext-2``, ``wikitext-103``, a text file or folder, ``hub:owner/name[:config]``,
-            or a mapping from split to file.
+        source: ``python-docs``, ``wikitext-2``, ``wikitext-103``, ``arithmetic``, ``arithmetic+`` one of the others, a
+            text file or folder, ``hub:owner/name[:config]``, or a mapping from split to file.
         raw: WikiText without ``<unk>``.
         detokenize: WikiText with its spacing undone, approximately; the passport says so.
+        arithmetic: how much arithmetic is generated and which, where the source names it.
         context_length: T, tokens that a training window predicts.
         eval_context_length: T in evaluation; the training one by default.
         batch_size: B, windows a step and device.
@@ -75,6 +78,7 @@ class TextDataModule(pl.LightningDataModule):
         *,
         raw: bool = False,
         detokenize: bool = False,
+        arithmetic: ArithmeticSettings = _ARITHMETIC,
         context_length: int = 256,
         eval_context_length: int | None = None,
         batch_size: int = 16,
@@ -90,10 +94,11 @@ class TextDataModule(pl.LightningDataModule):
         cache_dir: str | None = None,
     ) -> None:
         super().__init__()
-        self.corpus = load_source(source, raw=raw, detokenize=detokenize)
+        self.corpus = load_source(source, raw=raw, detokenize=detokenize, arithmetic=arithmetic)
         self.source = source
         self.raw = raw
         self.detokenize = detokenize
+        self.arithmetic = arithmetic
         self.context_length = at_least("context_length", context_length, 1)
         self.eval_context_length = at_least("eval_context_length", given_or(eval_context_length, context_length), 1)
         self.batch_size = at_least("batch_size", batch_size, 1)

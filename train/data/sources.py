@@ -7,29 +7,46 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from ...errors import ArgumentError, nearest, require
+from .arithmetic import Arithmetic, ArithmeticSettings
 from .corpus import SPLITS, Corpus
 from .files import TextFiles
 from .hub import HubText
+from .mixed import Mixed
 from .python_docs import PythonDocs
 from .wikitext import WIKITEXT_NAMES, WikiText
 
-SOURCE_NAMES = ("python-docs", *WIKITEXT_NAMES)
-_EXPECTED = "python-docs, wikitext-2, wikitext-103, a text file or folder, or hub:owner/name[:config]"
+SOURCE_NAMES = ("python-docs", *WIKITEXT_NAMES, "arithmetic")
+_EXPECTED = (
+    "python-docs, wikitext-2, wikitext-103, arithmetic, arithmetic+ one of the others, a text file or folder, or "
+    "hub:owner/name[:config]"
+)
+_WITH_ARITHMETIC = "arithmetic+"
 
 
-def load_source(source: str | Mapping[str, str], *, raw: bool = False, detokenize: bool = False) -> Corpus:
+def load_source(
+    source: str | Mapping[str, str],
+    *,
+    raw: bool = False,
+    detokenize: bool = False,
+    arithmetic: ArithmeticSettings | None = None,
+) -> Corpus:
     """The corpus that ``source`` names. Reads no text yet; that comes with the documents of a split.
 
     Args:
-        source: ``python-docs``, ``wikitext-2``, ``wikitext-103``; ``hub:owner/name`` or ``hub:owner/name:config``; the
-            path of a text file or folder, as it stands or below ``$LMZOO_DATA``; or a mapping from split (``train``,
+        source: ``python-docs``, ``wikitext-2``, ``wikitext-103``; ``arithmetic``, generated, or ``arithmetic+`` and the
+            name of another source, the documents of both; ``hub:owner/name`` or ``hub:owner/name:config``; the path of
+            a text file or folder, as it stands or below ``$LMZOO_DATA``; or a mapping from split (``train``,
             ``validation``, ``test``) to the path of its file.
         raw: WikiText without ``<unk>``.
         detokenize: WikiText with its spacing undone, approximately.
+        arithmetic: how much arithmetic and which, where the source has it.
 
     Raises:
         ArgumentError: the source is unknown, a path does not exist, or an option does not fit the source.
     """
+    generated = Arithmetic(arithmetic or ArithmeticSettings())
+    if isinstance(source, str) and source.startswith(_WITH_ARITHMETIC):
+        return Mixed([generated, load_source(source.removeprefix(_WITH_ARITHMETIC), raw=raw, detokenize=detokenize)])
     if isinstance(source, str) and source in WIKITEXT_NAMES:
         return WikiText(source, raw=raw, detokenize=detokenize)
     require(not raw, "raw", "false for a source other than WikiText", raw)
@@ -39,6 +56,8 @@ def load_source(source: str | Mapping[str, str], *, raw: bool = False, detokeniz
     require(isinstance(source, str) and bool(source), "source", _EXPECTED, source)
     if source == "python-docs":
         return PythonDocs()
+    if source == "arithmetic":
+        return generated
     if source.startswith("hub:"):
         return _hub(source)
     path = find_path(source)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..config import write_atomically
+from ..number_records import NUMBERS_FILE, read_probe
 from .document import Document, build_document
 from .load import ANALYSIS_FILE, Comparison, load_comparison
 from .render import render_html, render_markdown
@@ -19,7 +20,7 @@ def write_report(output: Path) -> tuple[Document, Path]:
 
     ``report.md`` and ``report.html`` say the same, ``*.png`` are the pictures, and ``records.jsonl`` holds every
     record of every finished run with its passport and costs, one a line; ``analysis.jsonl`` the same of their analyses,
-    where there are any. Pictures of an earlier report that this
+    where there are any, and ``numbers.jsonl`` those of the number probes. Pictures of an earlier report that this
     one has no more are deleted.
 
     Raises:
@@ -41,6 +42,13 @@ def write_report(output: Path) -> tuple[Document, Path]:
         write_atomically(folder / ANALYSIS_FILE, "".join(f"{line}\n" for line in analyses))
     else:
         (folder / ANALYSIS_FILE).unlink(missing_ok=True)
+    probed = [
+        json.dumps(_plain({"variant": run.variant, "seed": run.seed, **record}), allow_nan=False, ensure_ascii=False)
+        for run in comparison.finished
+        for record in read_probe(run.folder)
+    ]
+    if probed:
+        write_atomically(folder / NUMBERS_FILE, "".join(f"{line}\n" for line in probed))
     write_atomically(folder / "report.md", render_markdown(document))
     page = folder / "report.html"
     write_atomically(page, render_html(document))
