@@ -20,6 +20,7 @@ COMMANDS = {
     "test": "perplexity of a run on the test split",
     "compare": "train variants x seeds, then write the report",
     "generate": "continue a prompt with a trained run",
+    "probe": "what a model does with its context: copying, passkeys, loss by place",
     "diagnose": "plots of what a run's attention layers have learned",
     "tokenizer": "train a tokenizer, or look at how one splits a text",
     "bench": "time our parts against their baselines, interleaved in one process",
@@ -70,6 +71,10 @@ def _implementation(command: str) -> Callable[[list[str]], int]:
         from .diagnose import main as diagnose
 
         return diagnose
+    if command == "probe":
+        from .extrapolation.probe_command import main as probe
+
+        return probe
     if command == "tokenizer":
         from .tokenizer_command import main as tokenizer
 
