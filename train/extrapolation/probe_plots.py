@@ -43,6 +43,7 @@ def _copy_plots(records: Sequence[Record], train_length: int | None) -> list[Plo
         draw_plot(
             _lines(
                 _by_length(records, "distance", "accuracy"),
+                "Copying a random segment",
                 "copied (share of tokens)",
                 one["chance_accuracy"],
                 train_length,
@@ -53,7 +54,13 @@ def _copy_plots(records: Sequence[Record], train_length: int | None) -> list[Plo
             alt=_alt(records, "accuracy", "distance"),
         ),
         draw_plot(
-            _lines(_by_length(records, "distance", "loss"), "loss (nats per token)", one["chance_loss"], train_length),
+            _lines(
+                _by_length(records, "distance", "loss"),
+                "Loss of a repeated random segment",
+                "loss (nats per token)",
+                one["chance_loss"],
+                train_length,
+            ),
             file="copy-loss.png",
             title="Loss of a repeated random segment, by distance",
             caption=f"Mean loss: {beside} Dashed: every token alike.",
@@ -66,7 +73,8 @@ def _start_plot(records: Sequence[Record], train_length: int | None) -> Plot:
     counts = ", ".join(f"{r['documents']} at {r['length']:,}" for r in records if r["first_index"] == 1)
     return draw_plot(
         _lines(
-            _by_length(records, "first_index", "loss"),
+            _by_length(records, "last_index", "loss"),
+            "Loss by distance to the document's start",
             "loss (nats per token)",
             None,
             train_length,
@@ -74,9 +82,9 @@ def _start_plot(records: Sequence[Record], train_length: int | None) -> Plot:
         ),
         file="start-loss.png",
         title="Loss by distance to the document's start",
-        caption=f"Mean over ranges 1, 2-3, 4-7, ..., each drawn at its first index; documents: {counts}. "
+        caption=f"Mean over ranges 1, 2, 3-4, 5-8, ..., each drawn at its last index; documents: {counts}. "
         "Bars: 95 % intervals over documents.",
-        alt=_alt(records, "loss", "first_index"),
+        alt=_alt(records, "loss", "last_index"),
     )
 
 
@@ -91,7 +99,12 @@ def _by_length(records: Sequence[Record], x: str, y: str) -> dict[str, Line]:
 
 
 def _lines(
-    lines: dict[str, Line], unit: str, chance: float | None, train_length: int | None, along: str = "distance"
+    lines: dict[str, Line],
+    title: str,
+    unit: str,
+    chance: float | None,
+    train_length: int | None,
+    along: str = "distance",
 ) -> Callable[[Axes, Theme], None]:
     def draw(axes: Axes, theme: Theme) -> None:
         styles = theme.styles(list(lines), next(iter(lines)))
@@ -119,6 +132,7 @@ def _lines(
         axes.grid(axis="y")
         axes.set_xlabel(f"{along} (tokens{dotted})")
         axes.set_ylabel(unit)
+        axes.set_title(title, loc="left", color=theme.ink, fontsize=11)
         axes.figure.canvas.draw()  # settles the layout, from which the labels' distances are taken
         label_ends(axes, ends)
 
@@ -147,6 +161,7 @@ def _heat_map(records: Sequence[Record], key: str, title: str, train_length: int
             dotted = f"; left of the dots: up to the training length {train_length:,}"
         axes.set_xlabel(f"length (tokens{dotted})")
         axes.set_ylabel("depth (0: at the start)")
+        axes.set_title(title, loc="left", color=theme.ink, fontsize=11)
 
     chance = one[f"chance_{key}"]
     cells = ", ".join(f"{r['length']:,} at depth {r['depth']:g}: {r[key]:.2f}" for r in records)

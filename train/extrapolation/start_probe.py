@@ -22,11 +22,12 @@ class StartProbe(Probe):
     For a length T the first T tokens of documents that have so many are scored, each given the separator and all
     tokens before it, in one window. So all ranges of one length are of the same documents, and the ranges of two
     lengths need not be: ``documents`` says how many there were, and a length that no document reaches gives one record
-    that says so. Ranges of indices are 1, 2-3, 4-7, ...; intervals are over documents.
+    that says so. Ranges of indices are 1, 2, 3-4, 5-8, ...; intervals are over documents.
 
     Args:
         documents: the text.
-        samples: documents of a length at most, drawn at random where there are more.
+        samples: documents of a length at most; where there are more, the first long enough ones in an order that the
+            seed draws, so that two lengths share what they can.
 
     Raises:
         ArgumentError: there are no documents, or ``samples`` is below 1.
@@ -55,21 +56,20 @@ class StartProbe(Probe):
 
     def measure(self, model: ProbeModel, length: int, seed: int, advance: Advance) -> list[Record]:
         """One record a range of indices."""
-        rows = [ids[: length + 1] for ids in self._ids if len(ids) > length]
-        common = {"probe": self.name, "length": length, "documents": min(len(rows), self.samples), "seed": seed}
+        order = torch.randperm(len(self._ids), generator=stream(seed, self.name)).tolist()
+        rows = [self._ids[i][: length + 1] for i in order if len(self._ids[i]) > length][: self.samples]
+        common = {"probe": self.name, "length": length, "documents": len(rows), "seed": seed}
         if not rows:
             nothing = dict.fromkeys(("first_index", "last_index", "loss", "loss_low", "loss_high"))
             return [{**common, **nothing, "tokens": 0}]
-        order = torch.randperm(len(rows), generator=stream(seed, self.name, length))[: self.samples]
-        taken = torch.stack([rows[i] for i in sorted(order.tolist())])
         parts = []
-        for batch in taken.split(model.rows(length)):
+        for batch in torch.stack(rows).split(model.rows(length)):
             parts.append(model.score(batch, torch.arange(1, length + 1), choices=False).nll)
             advance(len(batch) * length)
         nll = torch.cat(parts)
         records = []
-        for first in (1 << k for k in range(length.bit_length())):
-            last = min(2 * first - 1, length)
+        firsts = [1, *((1 << k) + 1 for k in range((length - 1).bit_length()))]
+        for first, last in zip(firsts, [*(first - 1 for first in firsts[1:]), length]):
             # every document has as many tokens in the range, so the mean of means is that of the tokens
             loss, low, high = mean_interval(nll[:, first - 1 : last].mean(dim=1).tolist())
             place = {"first_index": first, "last_index": last, "tokens": len(nll) * (last - first + 1)}

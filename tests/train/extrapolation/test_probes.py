@@ -133,7 +133,7 @@ def test_the_start_of_documents_by_brute_force(drawn: Decoder, tokenizer: Any) -
     drawn = drawn.double().eval()
     records = run_probes(drawn, tokenizer, lengths=[13, 2000], probes=["start"], documents=DOCUMENTS, batch_tokens=20)
     short = [r for r in records if r["length"] == 13]
-    assert [(r["first_index"], r["last_index"]) for r in short] == [(1, 1), (2, 3), (4, 7), (8, 13)]
+    assert [(r["first_index"], r["last_index"]) for r in short] == [(1, 1), (2, 2), (3, 4), (5, 8), (9, 13)]
     rows = [torch.tensor([tokenizer.eos_token_id, *tokenizer(d)["input_ids"][:13]]) for d in DOCUMENTS]
     rows = [row for row in rows if len(row) == 14]
     assert {r["documents"] for r in short} == {len(rows)} == {6}
@@ -155,6 +155,13 @@ def test_fewer_documents_are_drawn_by_the_seed(uniform: Decoder, tokenizer: Any)
     probe = StartProbe(DOCUMENTS, samples=2)
     (first, *_) = run_probes(uniform, tokenizer, lengths=[8], probes=[probe])
     assert first["documents"] == 2
+
+
+@pytest.mark.parametrize("length", [1, 2, 3, 8, 9])
+def test_ranges_are_every_index_once(length: int, uniform: Decoder, tokenizer: Any) -> None:
+    records = run_probes(uniform, tokenizer, lengths=[length], probes=["start"], documents=[TEXT])
+    indices = [i for r in records for i in range(r["first_index"], r["last_index"] + 1)]
+    assert indices == list(range(1, length + 1))
 
 
 @pytest.mark.parametrize("kind", ["decoder", "wrapped", "gpt2", "llama", "keeps nothing"])
