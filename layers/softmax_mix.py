@@ -9,6 +9,7 @@ from torch.utils.checkpoint import checkpoint
 
 from .position import Position
 from .score_bias import fold_key_bias
+from .selective_mix import selective_mix
 from .visibility import Visibility
 
 # Rows of queries whose biased scores are held at once.
@@ -28,7 +29,8 @@ def softmax_mix(
 
     Memory is O(T). A bias that depends on the key alone travels in extra channels; any other is made for strips of
     query rows, which are computed again in the backward pass. A padded batch or a chunk behind a cache builds one bool
-    mask (B, 1, Tq, Tk).
+    mask (B, 1, Tq, Tk). With a window W a strip of rows reads its W keys and no more; a selection that can leave keys
+    out is made by :func:`lmzoo.layers.selective_mix.selective_mix`.
 
     Args:
         query: (B, H, Tq, dh).
@@ -41,6 +43,11 @@ def softmax_mix(
     Returns:
         (B, H, Tq, dh).
     """
+    selection = visibility.selection
+    if selection is not None and selection.keys < visibility.n_keys:
+        return selective_mix(query, key, value, visibility, selection, scale=scale, position=position)
+    if visibility.window is not None:
+        return _by_strips(query, key, value, visibility, scale, position)
     if position is None or position.acts_on != "score":
         return _fused(query, key, value, visibility, scale, None)
     last = position.score_bias(min(visibility.n_queries, _STRIP_ROWS), visibility.n_keys, query)
@@ -73,19 +80,17 @@ def _fused(
 
 
 def _by_strips(
-    query: Tensor, key: Tensor, value: Tensor, visibility: Visibility, scale: float, position: Position
+    query: Tensor, key: Tensor, value: Tensor, visibility: Visibility, scale: float, position: Position | None
 ) -> Tensor:
-    def strip(rows: Tensor, keys: Tensor, values: Tensor) -> Tensor:
-        n, seen = rows.size(2), keys.size(2)
-        real = None if visibility.key_mask is None else visibility.key_mask[:, :seen]
-        bias = position.score_bias(n, seen, rows)
-        return _fused(rows, keys, values, Visibility(n, seen, real, rows.device), scale, bias)
+    def strip(rows: Tensor, keys: Tensor, values: Tensor, seen: Visibility) -> Tensor:
+        bias = None if position is None else position.score_bias(seen.n_queries, seen.n_keys, rows)
+        return _fused(rows, keys, values, seen, scale, bias)
 
     mixed = []
     for a in range(0, visibility.n_queries, _STRIP_ROWS):
         b = min(a + _STRIP_ROWS, visibility.n_queries)
-        seen = visibility.start + b
-        inputs = query[:, :, a:b], key[:, :, :seen], value[:, :, :seen]
+        keys, seen = visibility.strip(a, b)
+        inputs = query[:, :, a:b], key[:, :, keys], value[:, :, keys], seen
         if torch.is_grad_enabled():
             mixed.append(checkpoint(strip, *inputs, use_reentrant=False, preserve_rng_state=False))
         else:

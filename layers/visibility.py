@@ -1,30 +1,46 @@
-"""Which keys each query row may see: the one place that knows about causality and padding."""
+"""Which keys each query row may see: the one place that knows about causality, padding and windows."""
 
 from __future__ import annotations
+
+from typing import Self
 
 import torch
 from torch import Tensor
 
 from ..errors import require
+from .key_selection import KeySelection
 
 
 class Visibility:
     """Causal visibility of ``n_keys`` keys for the ``n_queries`` rows that stand at their end.
 
     Row r (absolute index i = n_keys - n_queries + r) sees key j when j <= i and key j is a real token. A padded row
-    sees itself besides, so that no row is empty and no normaliser is 0.
+    sees itself besides, so that no row is empty and no normaliser is 0. With a window W, row i sees the keys
+    i - W < j <= i of these alone.
 
     Args:
         n_queries: Tq, the rows that are computed now.
         n_keys: Tk >= Tq, cached keys included.
         key_mask: (B, Tk) bool, true = real token, or None when every token is real.
         device: where masks and counts are made.
+        window: W, or None for all earlier keys. Padding within the window counts as a place in it.
+        selection: a choice among the visible keys that softmax layers make by their scores; it changes neither
+            :meth:`mask` nor :meth:`counts`.
 
     Raises:
-        ArgumentError: ``attention_mask`` is not boolean or is not Tk long.
+        ArgumentError: ``attention_mask`` is not boolean or is not Tk long; ``window`` is below 1.
     """
 
-    def __init__(self, n_queries: int, n_keys: int, key_mask: Tensor | None, device: torch.device) -> None:
+    def __init__(
+        self,
+        n_queries: int,
+        n_keys: int,
+        key_mask: Tensor | None,
+        device: torch.device,
+        *,
+        window: int | None = None,
+        selection: KeySelection | None = None,
+    ) -> None:
         if key_mask is not None:
             # Tensors in the message would be printed in full, so shapes and dtypes stand for them.
             require(key_mask.dtype == torch.bool, "attention_mask", "a bool tensor, true = real token", key_mask.dtype)
@@ -34,10 +50,14 @@ class Visibility:
                 f"shape (B, {n_keys}): all keys, cached ones included",
                 tuple(key_mask.shape),
             )
+        require(window is None or window >= 1, "window", "None or an integer of at least 1", window)
         self.n_queries = n_queries
         self.n_keys = n_keys
         self.key_mask = key_mask
         self.device = device
+        # A window that hides nothing is none, so that fused kernels know the mask.
+        self.window = None if window is None or window >= n_keys else window
+        self.selection = selection
 
     @property
     def start(self) -> int:
@@ -47,24 +67,43 @@ class Visibility:
     @property
     def is_full(self) -> bool:
         """Every row sees every key: one row without padding, the step of a decoding loop."""
-        return self.key_mask is None and self.n_queries == 1
+        return self.key_mask is None and self.window is None and self.n_queries == 1
 
     @property
     def is_square_causal(self) -> bool:
         """The plain lower triangle, which fused kernels know without a mask."""
-        return self.key_mask is None and self.n_queries == self.n_keys
+        return self.key_mask is None and self.window is None and self.n_queries == self.n_keys
+
+    def limited(self, *, window: int | None = None, selection: KeySelection | None = None) -> Self:
+        """The same rows and keys with a window or a selection."""
+        return type(self)(self.n_queries, self.n_keys, self.key_mask, self.device, window=window, selection=selection)
+
+    def strip(self, first_row: int, end_row: int) -> tuple[slice, Self]:
+        """The keys that rows ``first_row`` to ``end_row`` may see, as one slice, and the visibility among these."""
+        end = self.start + end_row
+        first = 0 if self.window is None else max(0, self.start + first_row - self.window + 1)
+        real = None if self.key_mask is None else self.key_mask[:, first:end]
+        return slice(first, end), type(self)(
+            end_row - first_row, end - first, real, self.device, window=self.window, selection=self.selection
+        )
 
     def mask(self) -> Tensor:
         """Visible pairs as a bool tensor (B or 1, 1, Tq, Tk)."""
         rows = torch.arange(self.start, self.n_keys, device=self.device)[:, None]
         columns = torch.arange(self.n_keys, device=self.device)
+        near = columns <= rows
+        if self.window is not None:
+            near &= columns > rows - self.window
         if self.key_mask is None:
-            return (columns <= rows)[None, None]
-        return ((columns <= rows) & self.key_mask[:, None, :] | (columns == rows))[:, None]
+            return near[None, None]
+        return (near & self.key_mask[:, None, :] | (columns == rows))[:, None]
 
     def counts(self) -> Tensor:
         """N_i, the number of keys that each row sees, itself included: int64 (B or 1, Tq)."""
         if self.key_mask is None:
-            return torch.arange(self.start + 1, self.n_keys + 1, device=self.device)[None]
+            counts = torch.arange(self.start + 1, self.n_keys + 1, device=self.device)[None]
+            return counts if self.window is None else counts.clamp(max=self.window)
         real = self.key_mask.cumsum(dim=1)
+        if self.window is not None:
+            real = torch.cat([real[:, : self.window], real[:, self.window :] - real[:, : -self.window]], dim=1)
         return (real + ~self.key_mask)[:, self.start :]

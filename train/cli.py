@@ -20,6 +20,7 @@ COMMANDS = {
     "test": "perplexity of a run on the test split",
     "compare": "train variants x seeds, then write the report",
     "generate": "continue a prompt with a trained run",
+    "probe": "what a model does with its context: copying, passkeys, loss by place",
     "diagnose": "plots of what a run's attention layers have learned",
     "analyze": "loss by token frequency, and how varied a run writes",
     "numbers": "how well a run calculates, and its loss on numbers apart from the rest",
@@ -80,6 +81,10 @@ def _implementation(command: str) -> Callable[[list[str]], int]:
         from .number_probe import main as numbers
 
         return numbers
+    if command == "probe":
+        from .extrapolation.probe_command import main as probe
+
+        return probe
     if command == "tokenizer":
         from .tokenizer_command import main as tokenizer
 

@@ -74,7 +74,7 @@ def generate(
     from .progress import quiet_libraries
 
     quiet_libraries()
-    model = _model(Path(run))
+    model = load_model(Path(run))
     tokenizer = any_tokenizer(str(run))
     ids = _prompt_ids(model, tokenizer, prompt)
     torch.manual_seed(seed)
@@ -99,7 +99,12 @@ def generate(
     return text
 
 
-def _model(folder: Path) -> Any:
+def load_model(folder: Path) -> Any:
+    """The causal model of a folder, from safetensors, without code of its own; in evaluation mode.
+
+    Raises:
+        ConfigError: the folder holds no model that can be loaded so.
+    """
     from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM
 

@@ -34,7 +34,7 @@ def cooccurrence_vectors(
         ArgumentError: ``rank`` is not in 1..V-1, ``window`` is below 1, or scikit-learn is not installed.
     """
     _require_sklearn()
-    from sklearn.utils.extmath import randomized_svd  # type: ignore[import-untyped]
+    from sklearn.utils.extmath import randomized_svd
     from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
     require(1 <= rank < vocab_size, "rank", f"an integer in 1..{vocab_size - 1}", rank)
@@ -60,8 +60,8 @@ def cluster(rows: Tensor, clusters: int, seed: int) -> Tensor:
     _require_sklearn()
     import warnings
 
-    from sklearn.cluster import KMeans  # type: ignore[import-untyped]
-    from sklearn.exceptions import ConvergenceWarning  # type: ignore[import-untyped]
+    from sklearn.cluster import KMeans
+    from sklearn.exceptions import ConvergenceWarning
     from threadpoolctl import threadpool_limits
 
     require(1 <= clusters <= rows.size(0), "clusters", f"an integer in 1..{rows.size(0)}, the rows", clusters)
@@ -89,7 +89,7 @@ def _without_empty(
 
 def _cooccurrences(prepared: PreparedSplit, vocab_size: int, window: int) -> Any:
     """How often two tokens stand at most ``window`` apart in a document, (V, V), symmetric."""
-    from scipy.sparse import coo_array, csr_array  # type: ignore[import-untyped]
+    from scipy.sparse import coo_array, csr_array
 
     total = csr_array((vocab_size, vocab_size), dtype=np.float64)
     starts = range(0, prepared.length, _CHUNK)
@@ -125,7 +125,7 @@ def _positive_information(counts: Any) -> Any:
 
 def _require_sklearn() -> None:
     try:
-        import sklearn  # type: ignore[import-untyped]  # noqa: F401
+        import sklearn  # noqa: F401
     except ImportError as error:
         expected = "scikit-learn, which clusters tokens: pip install 'lmzoo[eval]'"
         raise ArgumentError("mapping", expected, "not installed") from error

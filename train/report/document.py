@@ -11,6 +11,8 @@ from .costs import cost_table
 from .formats import listed
 from .glance import glance_table, headline
 from .load import COMPARISON_FILE, Comparison
+from .number_plots import number_plots
+from .numbers import number_tables
 from .passport import RULE, Group, like_groups, records_frame
 from .plots import loss_plots, point_plots
 from .tables import Cell, Table, TableRow, passport_rows, quality_tables
