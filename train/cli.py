@@ -19,6 +19,7 @@ COMMANDS = {
     "validate": "perplexity of a run on the validation split",
     "test": "perplexity of a run on the test split",
     "compare": "train variants x seeds, then write the report",
+    "extrapolate": "perplexity on windows longer than in training, in three protocols",
     "generate": "continue a prompt with a trained run",
     "diagnose": "plots of what a run's attention layers have learned",
     "tokenizer": "train a tokenizer, or look at how one splits a text",
@@ -62,6 +63,10 @@ def _implementation(command: str) -> Callable[[list[str]], int]:
         from .compare import main as compare
 
         return compare
+    if command == "extrapolate":
+        from .extrapolation.command import main as extrapolate
+
+        return extrapolate
     if command == "generate":
         from .generate import main as generate
 
