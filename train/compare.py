@@ -13,10 +13,12 @@ from ..errors import nearest
 from .compare_progress import progress_for
 from .comparison import Comparison, output_of, read_comparison
 from .config import Config, ConfigError, merge, write_yaml
+from .extrapolation.children import extrapolate_runs
 from .report.document import Document
 from .report.load import COMPARISON_FILE
 from .report.terminal import terminal_tables
 from .report.write import write_report
+from .run import Run as RunFolder
 from .run_all import Interrupted, ended_by_signals, run_all, sole_user
 
 DESCRIPTION = (
@@ -96,7 +98,8 @@ def compare(
         console: where to print; the terminal.
 
     Returns:
-        0 when every run asked for is finished, 1 when one failed, 128 + the signal's number after a signal.
+        0 when every run asked for is finished and evaluated, 1 when one failed, 128 + the signal's number after a
+        signal.
 
     Raises:
         ConfigError: for anything in the file that cannot be used, and for a folder that holds other runs.
@@ -115,13 +118,17 @@ def compare(
             write_yaml(comparison.output / COMPARISON_FILE, comparison.as_yaml())
             console.print(f"{len(runs)} runs in {comparison.output}", markup=False)
             failed = run_all(runs, progress_for(runs, console), allow_classes=allow_classes)
+            finished = [run for run in runs if RunFolder(run.folder).finished]
+            unscored = extrapolate_runs(finished, comparison.lengths, console, allow_classes=allow_classes)
     except Interrupted as interrupted:
         console.print(f"ended by {interrupted}; run the same command again to go on")
         return 128 + interrupted.number
     _finish(comparison.output, console)
     for run in failed:
         console.print(f"{run.variant}, seed {run.seed} failed: {run.reason}", style="red", markup=False)
-    return 1 if failed else 0
+    for run_name, reason in unscored:
+        console.print(f"{run_name} could not be evaluated at other lengths: {reason}", style="red", markup=False)
+    return 1 if failed or unscored else 0
 
 
 def _finish(output: Path, console: Console) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..errors import nearest
+from ..errors import ArgumentError, nearest
 from .config import (
     Config,
     ConfigError,
@@ -24,10 +24,7 @@ from .report.load import run_folder
 from .run import HARMLESS
 from .training_cli import TrainingCLI
 
-KEYS = ("name", "base", "overrides", "variants", "baseline", "seeds", "match", "output")
-_NOT_YET = {
-    "lengths": "a comparison scores its runs at data.eval_context_length only; several lengths are not available here",
-}
+KEYS = ("name", "base", "overrides", "variants", "baseline", "seeds", "match", "lengths", "output")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 # What lies beside the variants' folders.
 _TAKEN = ("report",)
@@ -63,6 +60,7 @@ class Comparison:
         variants: name -> overrides of ``base``.
         origin: what messages call the file.
         allow_classes: whether class paths outside lmzoo are accepted.
+        lengths: windows at which every finished run is evaluated by all protocols; none if empty.
     """
 
     name: str
@@ -73,6 +71,7 @@ class Comparison:
     output: Path
     origin: str
     allow_classes: bool = False
+    lengths: tuple[int, ...] = ()
 
     def plan(self, variant: str, seed: int) -> PlannedRun:
         """The run of one variant and seed. Raises :class:`ConfigError` for a configuration that cannot be used.
@@ -82,8 +81,14 @@ class Comparison:
         """
         config = merge(merge(self.base, self.variants[variant]), {"seed_everything": seed})
         words = ["--allow_classes"] if self.allow_classes else []
-        checked = TrainingCLI("fit", words, config=config, origin=f"{self.origin}, variant {variant}").resolved()
-        return PlannedRun(variant, seed, checked, run_folder(self.output, variant, seed))
+        origin = f"{self.origin}, variant {variant}"
+        cli = TrainingCLI("fit", words, config=config, origin=origin)
+        for length in self.lengths:
+            try:
+                cli.model.check_length(length, "lengths")
+            except ArgumentError as error:
+                raise ConfigError(str(error), place=origin) from None
+        return PlannedRun(variant, seed, cli.resolved(), run_folder(self.output, variant, seed))
 
     def as_yaml(self) -> Config:
         """The comparison as a file that stands alone: with its base spelt out and every override merged in."""
@@ -94,6 +99,7 @@ class Comparison:
             "baseline": self.baseline,
             "seeds": self.seeds,
             "match": "none",
+            **({"lengths": list(self.lengths)} if self.lengths else {}),
         }
 
     def refuse_other_runs(self) -> None:
@@ -161,6 +167,7 @@ def read_comparison(
         output=Path(output or raw.get("output") or Path("runs") / str(name)),
         origin=str(path),
         allow_classes=allow_classes,
+        lengths=_lengths(raw.get("lengths"), places),
     )
 
 
@@ -177,8 +184,6 @@ def output_of(file: str | Path, output: str | Path | None = None) -> Path:
 
 def _check_keys(raw: Config, places: Places) -> None:
     for key in raw:
-        if key in _NOT_YET:
-            raise _error(_NOT_YET[key], key, places)
         if key not in KEYS:
             raise _error(f"unknown key; nearest valid keys: {', '.join(nearest(str(key), KEYS))}", str(key), places)
     if raw.get("match") not in (None, "none"):
@@ -209,6 +214,15 @@ def _seeds(given: object, places: Places) -> list[int]:
     if not isinstance(given, list) or not good or len(set(given)) < len(given):
         raise _error(f"expected a list of different whole numbers, 0 or more, got {given!r}", "seeds", places)
     return given
+
+
+def _lengths(given: object, places: Places) -> tuple[int, ...]:
+    if given is None:
+        return ()
+    good = isinstance(given, list) and given and all(type(length) is int and length >= 1 for length in given)
+    if not isinstance(given, list) or not good or len(set(given)) < len(given):
+        raise _error(f"expected a list of different whole numbers, 1 or more, got {given!r}", "lengths", places)
+    return tuple(sorted(given))
 
 
 def _mapping(value: object, key: str, places: Places) -> Config:

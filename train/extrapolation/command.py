@@ -10,6 +10,7 @@ from pathlib import Path
 
 import torch
 from jsonargparse import ArgumentParser
+from rich import box
 from rich.table import Table
 
 from ...errors import ArgumentError, require
@@ -132,19 +133,26 @@ def _tell(record: Record, is_new: bool) -> None:
 
 
 def _show_one(label: str, records: Sequence[Record]) -> None:
-    table = Table(title=f"{label}: 95 % intervals from resampling documents", title_justify="left")
-    figures = ("nats per token", "token ppl", "word ppl", "bits per byte")
+    table = Table(
+        title=f"{label}: intervals from resampling documents",
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+    )
+    figures = ("nats/token", "95 % interval", "token ppl", "word ppl", "bits/byte")
     for column in ("protocol", "length", "stride", "tokens", *figures):
-        table.add_column(column, justify="left" if column == "protocol" else "right")
+        table.add_column(column, justify="left" if column == "protocol" else "right", no_wrap=column == "protocol")
     for record in records:
         r = {key: math.nan if value is None and key != "stride" else value for key, value in record.items()}
-        spread = f"{plain(r['cross_entropy_low'], 3)} to {plain(r['cross_entropy_high'], 3)}"
         table.add_row(
-            r["protocol"],
+            str(r["protocol"]),
             f"{r['length']:,}",
             NONE if r["stride"] is None else f"{r['stride']:,}",
             f"{r['tokens']:,}",
-            f"{plain(r['cross_entropy'], 3)} ({spread})" if r["documents"] > 1 else plain(r["cross_entropy"], 3),
+            plain(r["cross_entropy"], 3),
+            f"{plain(r['cross_entropy_low'], 3)} to {plain(r['cross_entropy_high'], 3)}"
+            if r["documents"] > 1
+            else NONE,
             plain(r["token_perplexity"], perplexity_digits(r["token_perplexity"])),
             plain(r["word_perplexity"], perplexity_digits(r["word_perplexity"])),
             plain(r["bits_per_byte"], 4),

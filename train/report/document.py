@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from ..config import flatten
 from .canvas import Plot
 from .costs import cost_table
+from .extrapolation import Scored, extrapolation_plots, extrapolation_tables
 from .formats import listed
 from .glance import glance_table, headline
 from .load import COMPARISON_FILE, Comparison
@@ -30,6 +31,7 @@ class Document:
     """A report's content, in the order in which it is shown.
 
     Attributes:
+        extrapolation: loss by window length, a table a protocol; empty where no run was evaluated so.
         colours: for each variant its colour on a light and on a dark page, as in the plots.
         rule: when figures share a table.
         troubles: runs that failed, are unfinished or missing, and anything left out; empty when all is well.
@@ -41,6 +43,7 @@ class Document:
     headline: str
     glance: Table | None
     quality: list[Table]
+    extrapolation: list[Table]
     cost: Table | None
     changes: Table
     plots: list[Plot]
@@ -54,6 +57,7 @@ class Document:
 def build_document(comparison: Comparison) -> Document:
     """Make the report of a comparison from what its folder holds."""
     groups = like_groups(records_frame(comparison.finished))
+    scored = [Scored(run.variant, run.seed, record) for run in comparison.finished for record in run.extrapolation]
     light = LIGHT.styles(comparison.variants, comparison.baseline)
     dark = DARK.styles(comparison.variants, comparison.baseline)
     return Document(
@@ -62,9 +66,14 @@ def build_document(comparison: Comparison) -> Document:
         headline=headline(comparison, groups),
         glance=glance_table(comparison, groups),
         quality=quality_tables(comparison, groups),
+        extrapolation=extrapolation_tables(scored, comparison.variants, comparison.baseline),
         cost=cost_table(comparison),
         changes=_changes(comparison),
-        plots=[*loss_plots(comparison), *point_plots(comparison, groups)],
+        plots=[
+            *loss_plots(comparison),
+            *point_plots(comparison, groups),
+            *extrapolation_plots(scored, comparison.variants, comparison.baseline),
+        ],
         passports=[_passport(group) for group in groups],
         rule=RULE,
         troubles=_troubles(comparison),

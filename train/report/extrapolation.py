@@ -24,12 +24,16 @@ _TEXT = ("corpus", "split", "text_sha256", "detokenize", "train_length", "dtype"
 _SCORED = ("words", "bytes", "longest", "within", "targets")
 _ORDER = ("non_overlapping", "sliding", "fixed_target", "lm-eval", "fairseq")
 
+# title of a panel and a table, and what a reader has to know
 _SAYS = {
-    "non_overlapping": "windows side by side: longer ones lower the loss by themselves",
-    "sliding": "only the end of each window counts: nearly full context",
-    "fixed_target": "the same tokens at every length: falls where context helps",
-    "lm-eval": "page by page, as lm-eval scores WikiText",
-    "fairseq": "lines with their ends, as fairseq scores",
+    "non_overlapping": (
+        "Windows side by side",
+        "Longer windows lower this loss by themselves: less lacks context",
+    ),
+    "sliding": ("Sliding windows", "Only the end of each window is scored, with nearly the full context"),
+    "fixed_target": ("The same tokens at every length", "The loss falls with the length only where context helps"),
+    "lm-eval": ("As lm-eval", "Page by page, detokenised; words and bytes are those of the original"),
+    "fairseq": ("As fairseq", "Lines with their ends, which are scored like any token"),
 }
 
 # A loss further above the lowest than this leaves the frame, or what is near would lie in one line.
@@ -63,7 +67,8 @@ class _Group:
 
     @property
     def title(self) -> str:
-        return self.protocol.replace("_", "-").capitalize() if self.protocol in _ORDER[:3] else self.protocol
+        """As a heading."""
+        return _SAYS[self.protocol][0]
 
 
 def extrapolation_tables(scored: Sequence[Scored], variants: Sequence[str], baseline: str) -> list[Table]:
@@ -95,7 +100,7 @@ def extrapolation_tables(scored: Sequence[Scored], variants: Sequence[str], base
         tables.append(
             Table(
                 f"{group.title}: {TITLES[metric].lower()} by window length",
-                [_column(length, stride) for length, stride in columns],
+                _headings(columns),
                 [TableRow(name, rows[name], name == baseline) for name in names],
                 _sentence(group, groups),
                 ["Mean ± standard deviation over seeds." if seeds > 1 else "One seed: no spread over seeds."],
@@ -125,7 +130,9 @@ def extrapolation_plots(scored: Sequence[Scored], variants: Sequence[str], basel
                 ),
                 file=f"extrapolation{suffix}.png",
                 title="Does it extrapolate, and does it use the context?",
-                caption="Loss against the length of the evaluation window, a panel a protocol; lower is better. "
+                caption="Loss against the length of the evaluation window; lower is better. "
+                + " ".join(f"{group.title}: {_lower(_SAYS[group.protocol][1])}." for group in own)
+                + " "
                 + _marks(frame)
                 + "Dots are seeds, lines their means. " * (frame["seed"].nunique() > 1)
                 + (f"Above the frame in part: {', '.join(hidden)}." if hidden else ""),
@@ -173,16 +180,25 @@ def _names(frame: pd.DataFrame, variants: Sequence[str]) -> list[str]:
     return sorted(present, key=lambda name: order.get(name, order.get(name.split(", ")[0], len(order))))
 
 
-def _column(length: int, stride: int) -> str:
-    return f"{length:,}" if not stride else f"{length:,} (stride {stride:,})"
+def _headings(columns: Sequence[tuple[int, int]]) -> list[str]:
+    """Lengths; with the stride only where one length has several."""
+    lengths = [length for length, _ in columns]
+    return [f"{n:,}" + (f" (stride {stride:,})" if lengths.count(n) > 1 else "") for n, stride in columns]
+
+
+def _strides(frame: pd.DataFrame) -> str:
+    found = sorted({int(stride) for stride in frame["stride"] if stride})
+    if not found:
+        return ""
+    return f", stride {found[0]:,}" if len(found) == 1 else f", strides {found[0]:,} to {found[-1]:,} by length"
 
 
 def _sentence(group: _Group, groups: Sequence[_Group]) -> str:
     first = group.frame.iloc[0]
     of = "" if absent(first.get("eligible")) or first["eligible"] == first["tokens"] else f" of {first['eligible']:,}"
     tokens = f"{first['tokens']:,}{of} tokens" if _one_tokenizer(group.frame) else "the text"
-    what = f"{_SAYS[group.protocol].capitalize()}. Scored: {tokens}, {first['words']:,} words, {first['bytes']:,} bytes"
-    what += f" of {first['corpus']}"
+    what = f"{_SAYS[group.protocol][1]}{_strides(group.frame)}. "
+    what += f"Scored: {tokens}, {first['words']:,} words, {first['bytes']:,} bytes of {first['corpus']}"
     what += "." if absent(first["train_length"]) else f"; trained at {first['train_length']:,} tokens."
     alike = [other for other in groups if other.protocol == group.protocol]
     fields = [
@@ -199,6 +215,10 @@ def _sentence(group: _Group, groups: Sequence[_Group]) -> str:
 def _short(group: _Group, name: str) -> str:
     value = (*group.text, *group.scored)[(*_TEXT, *_SCORED).index(name)]
     return NONE if value is None else str(value)[:12]
+
+
+def _lower(text: str) -> str:
+    return text[0].lower() + text[1:]
 
 
 def _marks(frame: pd.DataFrame) -> str:
@@ -239,7 +259,7 @@ def _draw(axes: Axes, theme: Theme, groups: Sequence[_Group], names: Sequence[st
             panel.plot(places, mean, color=colour, linestyle=stroke, linewidth=1.8, marker="o", markersize=3.5)
             if math.isfinite(last := float(mean.iloc[-1])):
                 ends[-1][name] = (float(mean.index[-1]), last, colour)
-        panel.set_title(f"{group.title}: {_SAYS[group.protocol]}", loc="left", color=theme.ink, fontsize=9.5)
+        panel.set_title(group.title, loc="left", color=theme.ink, fontsize=9.5)
         panel.grid(axis="y")
         panel.set_ylabel(_UNITS[metric])
         panel.yaxis.set_major_locator(MaxNLocator(4))

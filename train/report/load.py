@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from ..config import ConfigError, load_yaml
+from ..extrapolation.records import RECORDS_FILE, read_records
 
 State = Literal["finished", "failed", "unfinished"]
 Row = dict[str, Any]
@@ -26,6 +27,7 @@ class Run:
         unreadable_lines: lines of ``metrics.jsonl`` that a kill cut off; nothing else is ever left out.
         results: ``results.json``, present exactly when the run is finished.
         failure: ``failure.json`` of a run that stopped on an error; none once the run has finished after all.
+        extrapolation: records of ``extrapolation.jsonl``, where the run was evaluated at several lengths.
     """
 
     variant: str
@@ -37,6 +39,7 @@ class Run:
     unreadable_lines: int
     results: Row | None
     failure: Row | None
+    extrapolation: list[Row] = field(default_factory=list)
 
     @property
     def state(self) -> State:
@@ -183,6 +186,7 @@ def load_run(folder: Path) -> Run:
         unreadable_lines=unreadable,
         results=results if finished else None,
         failure=None if finished else _read_json(folder / "failure.json"),
+        extrapolation=read_records(folder / RECORDS_FILE) if finished else [],
     )
 
 
