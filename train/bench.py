@@ -18,6 +18,12 @@ from rich.table import Table
 
 from ..errors import nearest, require
 from .bench_attention import bench_softplus, bench_softplus_memory, bench_softplus_reference
+from .bench_extrapolate import (
+    bench_extrapolate,
+    bench_extrapolate_fixed,
+    bench_extrapolate_memory,
+    bench_extrapolate_sliding,
+)
 from .bench_heads import (
     bench_head,
     bench_head_large,
@@ -183,6 +189,10 @@ BENCHMARKS: dict[str, Callable[[int, str], Result]] = {
     "softplus": bench_softplus,
     "softplus-reference": bench_softplus_reference,
     "softplus-memory": bench_softplus_memory,
+    "extrapolate": bench_extrapolate,
+    "extrapolate-sliding": bench_extrapolate_sliding,
+    "extrapolate-fixed": bench_extrapolate_fixed,
+    "extrapolate-memory": bench_extrapolate_memory,
 }
 
 

@@ -1,4 +1,4 @@
-"""One training run in a process of its own."""
+"""Work on a run in a process of its own: its training, its evaluation."""
 
 from __future__ import annotations
 
@@ -20,30 +20,21 @@ from .run import Run as RunFolder
 _PR_SET_PDEATHSIG = 1
 
 
-class Child:
-    """``lmzoo fit`` for one planned run, its output going to the run's ``log.txt``.
+class LoggedProcess:
+    """A process whose output goes to the end of a file.
 
-    The child leads a process group of its own, so that a Ctrl-C reaches this process alone, which then ends the
-    group in order; on Linux the kernel ends the child should this process be killed outright.
+    It leads a process group of its own, so that a Ctrl-C reaches this process alone, which then ends the group in
+    order; on Linux the kernel ends it should this process be killed outright.
 
     Args:
-        run: what to run.
-        command: the words before ``--config``; the ``lmzoo fit`` of this Python when None.
-        allow_classes: passed on to the run.
+        words: what to run.
+        log: an existing folder's file.
     """
 
-    def __init__(self, run: PlannedRun, *, command: list[str] | None = None, allow_classes: bool = False) -> None:
-        self.run = run
+    def __init__(self, words: list[str], log: Path) -> None:
+        self.log = log
         self.started = time.monotonic()
-        folder = RunFolder(run.folder)
-        run.folder.mkdir(parents=True, exist_ok=True)
-        # a failure of an earlier attempt says nothing about this one
-        folder.failure_file.unlink(missing_ok=True)
-        write_yaml(folder.config_file, run.config)
-        words = [*(command or [sys.executable, "-m", "lmzoo.train", "fit"])]
-        words += ["--config", str(folder.config_file), "--run_dir", str(run.folder)]
-        words += ["--allow_classes"] if allow_classes else []
-        self._log: IO[bytes] = (run.folder / "log.txt").open("ab")
+        self._log: IO[bytes] = log.open("ab")
         self._process = subprocess.Popen(
             words,
             stdin=subprocess.DEVNULL,
@@ -65,7 +56,7 @@ class Child:
         return True
 
     def stop(self, grace: float = 10.0) -> None:
-        """End the child and whatever it started: ask first, insist after ``grace`` seconds."""
+        """End the process and whatever it started: ask first, insist after ``grace`` seconds."""
         if self._process.poll() is None:
             self._signal(signal.SIGTERM)
             if not self.wait(grace):
@@ -73,19 +64,45 @@ class Child:
                 self.wait(grace)
         self._log.close()
 
-    def outcome(self) -> Run:
-        """The run's folder after its end. A child that ended without saying why gets its failure written down."""
-        run = load_run(self.run.folder)
-        if run.state == "unfinished":
-            RunFolder(self.run.folder).fail(_why(self._process.returncode, self.run.folder / "log.txt"))
-            run = load_run(self.run.folder)
-        return run
+    def reason(self) -> str:
+        """Why it failed, after its end; empty if it did not."""
+        return _why(self._process.returncode, self.log) if self._process.returncode else ""
 
     def _signal(self, number: signal.Signals) -> None:
         try:
             os.killpg(self._process.pid, number)
         except ProcessLookupError:
             return
+
+
+class Child(LoggedProcess):
+    """``lmzoo fit`` for one planned run, its output going to the run's ``log.txt``.
+
+    Args:
+        run: what to run.
+        command: the words before ``--config``; the ``lmzoo fit`` of this Python when None.
+        allow_classes: passed on to the run.
+    """
+
+    def __init__(self, run: PlannedRun, *, command: list[str] | None = None, allow_classes: bool = False) -> None:
+        self.run = run
+        folder = RunFolder(run.folder)
+        run.folder.mkdir(parents=True, exist_ok=True)
+        # a failure of an earlier attempt says nothing about this one
+        folder.failure_file.unlink(missing_ok=True)
+        write_yaml(folder.config_file, run.config)
+        words = [*(command or [sys.executable, "-m", "lmzoo.train", "fit"])]
+        words += ["--config", str(folder.config_file), "--run_dir", str(run.folder)]
+        words += ["--allow_classes"] if allow_classes else []
+        super().__init__(words, run.folder / "log.txt")
+
+    def outcome(self) -> Run:
+        """The run's folder after its end. A child that ended without saying why gets its failure written down."""
+        run = load_run(self.run.folder)
+        if run.state == "unfinished":
+            RunFolder(self.run.folder).fail(_why(self._process.returncode, self.log))
+            run = load_run(self.run.folder)
+        return run
 
 
 def _why(code: int, log: Path) -> str:

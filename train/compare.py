@@ -10,11 +10,10 @@ from jsonargparse import ArgumentParser
 from rich.console import Console
 
 from ..errors import nearest
-from .analyze_all import analyze_all
 from .compare_progress import progress_for
 from .comparison import Comparison, output_of, read_comparison
 from .config import Config, ConfigError, merge, write_yaml
-from .number_probe import probe_finished
+from .evaluations import evaluate_all, evaluations_of
 from .report.document import Document
 from .report.load import COMPARISON_FILE
 from .report.terminal import terminal_tables
@@ -98,8 +97,8 @@ def compare(
         console: where to print; the terminal.
 
     Returns:
-        0 when every run asked for is finished and, where the file asks for it, analysed; 1 when one failed; 128 + the
-        signal's number after a signal.
+        0 when every run asked for is finished and evaluated, 1 when one failed, 128 + the signal's number after a
+        signal.
 
     Raises:
         ConfigError: for anything in the file that cannot be used, and for a folder that holds other runs.
@@ -112,20 +111,15 @@ def compare(
     chosen = _chosen(comparison, variants)
     everything = {(v, s): comparison.plan(v, s) for v in comparison.variants for s in comparison.seeds}
     runs = [everything[variant, seed] for seed in comparison.seeds for variant in chosen]
-    probe = comparison.numbers_probe
-    if probe:
-        probe.check_text()
-    troubles: list[str] = []
+    if comparison.numbers_probe:
+        comparison.numbers_probe.check_text()
     try:
         with sole_user(comparison.output), ended_by_signals():
             comparison.refuse_other_runs()
             write_yaml(comparison.output / COMPARISON_FILE, comparison.as_yaml())
             console.print(f"{len(runs)} runs in {comparison.output}", markup=False)
             failed = run_all(runs, progress_for(runs, console), allow_classes=allow_classes)
-            asked = comparison.analyze
-            troubles = analyze_all(runs, asked, console, allow_classes=allow_classes) if asked else []
-            if probe:
-                troubles += probe_finished([run.folder for run in runs], probe, allow_classes=allow_classes)
+            troubles = evaluate_all(runs, evaluations_of(comparison), console, allow_classes=allow_classes)
     except Interrupted as interrupted:
         console.print(f"ended by {interrupted}; run the same command again to go on")
         return 128 + interrupted.number

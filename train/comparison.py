@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from ..errors import ArgumentError, nearest
 from .analyze_settings import AnalysisSettings
+from .comparison_keys import read_lengths, read_settings
 from .config import (
     Config,
     ConfigError,
@@ -26,10 +27,19 @@ from .report.load import run_folder
 from .run import HARMLESS
 from .training_cli import TrainingCLI
 
-KEYS = ("name", "base", "overrides", "variants", "baseline", "seeds", "match", "analyze", "numbers_probe", "output")
-_NOT_YET = {
-    "lengths": "a comparison scores its runs at data.eval_context_length only; several lengths are not available here",
-}
+KEYS = (
+    "name",
+    "base",
+    "overrides",
+    "variants",
+    "baseline",
+    "seeds",
+    "match",
+    "lengths",
+    "analyze",
+    "numbers_probe",
+    "output",
+)
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 # What lies beside the variants' folders.
 _TAKEN = ("report",)
@@ -65,8 +75,9 @@ class Comparison:
         variants: name -> overrides of ``base``.
         origin: what messages call the file.
         allow_classes: whether class paths outside lmzoo are accepted.
+        lengths: windows at which every finished run is evaluated by all protocols; none if empty.
         analyze: what every finished run is analysed for; None analyses nothing.
-        numbers_probe: what each finished run is probed with; None asks for no probe.
+        numbers_probe: what every finished run is probed with; None asks for no probe.
     """
 
     name: str
@@ -77,6 +88,7 @@ class Comparison:
     output: Path
     origin: str
     allow_classes: bool = False
+    lengths: tuple[int, ...] = ()
     analyze: AnalysisSettings | None = None
     numbers_probe: ProbeSettings | None = None
 
@@ -88,8 +100,14 @@ class Comparison:
         """
         config = merge(merge(self.base, self.variants[variant]), {"seed_everything": seed})
         words = ["--allow_classes"] if self.allow_classes else []
-        checked = TrainingCLI("fit", words, config=config, origin=f"{self.origin}, variant {variant}").resolved()
-        return PlannedRun(variant, seed, checked, run_folder(self.output, variant, seed))
+        origin = f"{self.origin}, variant {variant}"
+        cli = TrainingCLI("fit", words, config=config, origin=origin)
+        for length in self.lengths:
+            try:
+                cli.model.check_length(length, "lengths")
+            except ArgumentError as error:
+                raise ConfigError(str(error), place=origin) from None
+        return PlannedRun(variant, seed, cli.resolved(), run_folder(self.output, variant, seed))
 
     def as_yaml(self) -> Config:
         """The comparison as a file that stands alone: with its base spelt out and every override merged in."""
@@ -100,7 +118,8 @@ class Comparison:
             "baseline": self.baseline,
             "seeds": self.seeds,
             "match": "none",
-            "analyze": self.analyze.as_dict() if self.analyze else False,
+            **({"lengths": list(self.lengths)} if self.lengths else {}),
+            **({"analyze": asdict(self.analyze)} if self.analyze else {}),
             **({"numbers_probe": asdict(self.numbers_probe)} if self.numbers_probe else {}),
         }
 
@@ -169,8 +188,9 @@ def read_comparison(
         output=Path(output or raw.get("output") or Path("runs") / str(name)),
         origin=str(path),
         allow_classes=allow_classes,
-        analyze=_analyze(raw.get("analyze"), places),
-        numbers_probe=_numbers_probe(raw.get("numbers_probe"), places),
+        lengths=read_lengths(raw.get("lengths"), places),
+        analyze=read_settings(AnalysisSettings, raw.get("analyze"), "analyze", places),
+        numbers_probe=read_settings(ProbeSettings, raw.get("numbers_probe"), "numbers_probe", places),
     )
 
 
@@ -187,8 +207,6 @@ def output_of(file: str | Path, output: str | Path | None = None) -> Path:
 
 def _check_keys(raw: Config, places: Places) -> None:
     for key in raw:
-        if key in _NOT_YET:
-            raise _error(_NOT_YET[key], key, places)
         if key not in KEYS:
             raise _error(f"unknown key; nearest valid keys: {', '.join(nearest(str(key), KEYS))}", str(key), places)
     if raw.get("match") not in (None, "none"):
@@ -219,39 +237,6 @@ def _seeds(given: object, places: Places) -> list[int]:
     if not isinstance(given, list) or not good or len(set(given)) < len(given):
         raise _error(f"expected a list of different whole numbers, 0 or more, got {given!r}", "seeds", places)
     return given
-
-
-def _analyze(given: object, places: Places) -> AnalysisSettings | None:
-    if given is None or isinstance(given, bool):
-        return AnalysisSettings() if given else None
-    if not isinstance(given, Mapping):
-        raise _error(f"expected true, false or a mapping of settings, got {given!r}", "analyze", places)
-    known = [field.name for field in fields(AnalysisSettings)]
-    for key in given:
-        if key not in known:
-            close = ", ".join(nearest(str(key), known))
-            raise _error(f"unknown key; nearest valid keys: {close}", f"analyze.{key}", places)
-    try:
-        return AnalysisSettings(**given)
-    except ArgumentError as error:
-        raise _error(f"expected {error.expected}, got {error.given!r}", f"analyze.{error.argument}", places) from None
-
-
-def _numbers_probe(given: object, places: Places) -> ProbeSettings | None:
-    """Of ``true``, the settings' defaults; of a mapping, the settings it names."""
-    if given is None or given is False:
-        return None
-    settings = {} if given is True else _mapping(given, "numbers_probe", places)
-    known = ProbeSettings.__dataclass_fields__
-    for key in settings:
-        if key not in known:
-            close = ", ".join(nearest(str(key), known))
-            raise _error(f"unknown key; nearest valid keys: {close}", f"numbers_probe.{key}", places)
-    try:
-        return ProbeSettings(**settings)
-    except (ArgumentError, TypeError) as error:
-        key = f".{error.argument}" if isinstance(error, ArgumentError) else ""
-        raise _error(str(error), f"numbers_probe{key}", places) from None
 
 
 def _mapping(value: object, key: str, places: Places) -> Config:

@@ -10,11 +10,7 @@ from jsonargparse import ArgumentParser
 from rich.console import Console
 from rich.text import Text
 
-from ..errors import ArgumentError, require
-from .config import ConfigError
-
-# As Hugging Face names them: in one file, or the list of the files they are spread over.
-_WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
+from ..errors import require
 
 
 def main(arguments: list[str]) -> int:
@@ -71,10 +67,11 @@ def generate(
     """
     from ..models import sample_tokens
     from .data.tokenizer_cache import any_tokenizer
+    from .pretrained import load_pretrained
     from .progress import quiet_libraries
 
     quiet_libraries()
-    model = load_model(Path(run))
+    model = load_pretrained(Path(run))
     tokenizer = any_tokenizer(str(run))
     ids = _prompt_ids(model, tokenizer, prompt)
     torch.manual_seed(seed)
@@ -97,36 +94,6 @@ def generate(
         )
     text: str = tokenizer.decode(output[0, len(ids) :], skip_special_tokens=True)
     return text
-
-
-def load_model(folder: Path) -> Any:
-    """The causal model of a folder, from safetensors, without code of its own; in evaluation mode.
-
-    Raises:
-        ConfigError: the folder holds no model that can be loaded so.
-    """
-    from safetensors import SafetensorError
-    from transformers import AutoModelForCausalLM
-
-    from .. import models  # noqa: F401 - registers our models with the Auto classes
-
-    if not any((folder / name).is_file() for name in _WEIGHTS):
-        raise ConfigError(f"expected a folder with {' or '.join(_WEIGHTS)} in it, got {folder}", key="run")
-    try:
-        model, info = AutoModelForCausalLM.from_pretrained(
-            folder, trust_remote_code=False, use_safetensors=True, output_loading_info=True
-        )
-    except ArgumentError:
-        raise
-    except (OSError, ValueError, SafetensorError) as error:
-        reason = f"{type(error).__name__}: {error}".splitlines()[0]
-        raise ConfigError(
-            f"expected a causal model that loads without code of its own, which is never run, got {folder} ({reason})",
-            key="run",
-        ) from error
-    if info["missing_keys"]:  # the library would draw them at random
-        raise ConfigError(f"{folder} lacks weights of its model: {sorted(info['missing_keys'])}", key="run")
-    return model.eval()
 
 
 def _prompt_ids(model: Any, tokenizer: Any, prompt: str) -> list[int]:

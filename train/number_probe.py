@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -10,7 +10,6 @@ from jsonargparse import ArgumentParser
 from rich.progress import Progress
 from rich.table import Table
 
-from ..errors import ArgumentError
 from ..tokenization import tokenizer_sha256
 from ..tokenization.arithmetic_problems import GENERATOR_VERSION, MOST_DIGITS, ArithmeticProblems
 from .config import ConfigError
@@ -19,7 +18,7 @@ from .data import TextDataModule
 from .diagnose_run import open_run
 from .number_answers import are_right, probe_problems, problems_sha256, strata_records
 from .number_loss import number_loss, number_tokens
-from .number_records import NUMBERS_FILE, Record, is_probed, write_probe
+from .number_records import NUMBERS_FILE, Record, write_probe
 from .number_settings import ProbeSettings
 from .records import model_passport
 from .training_cli import TrainingCLI
@@ -68,20 +67,6 @@ def probe(run: str | Path, settings: ProbeSettings, *, allow_classes: bool = Fal
     ]
     write_probe(Path(run), records)
     return records
-
-
-def probe_finished(runs: Sequence[Path], settings: ProbeSettings, *, allow_classes: bool = False) -> list[str]:
-    """Probe the finished ones of these runs that have not been probed with these settings; returns what went wrong."""
-    troubles = []
-    for run in runs:
-        if not (run / "results.json").is_file() or is_probed(run, settings.as_passport()):
-            continue
-        say(f"{run}: probing its numbers")
-        try:
-            probe(run, settings, allow_classes=allow_classes)
-        except (ConfigError, ArgumentError) as error:  # the others' figures are worth having all the same
-            troubles.append(f"{run}: the number probe failed: {error}")
-    return troubles
 
 
 def _arithmetic_records(cli: TrainingCLI, settings: ProbeSettings, card: Record) -> list[Record]:

@@ -58,6 +58,10 @@ class ProbeSettings:
         if not corpus.has(self.split):
             raise CorpusError(f"{corpus.name} has no {self.split} text to take the loss on numbers from")
 
+    def as_words(self) -> list[str]:
+        """The options of ``lmzoo numbers`` that ask for the same."""
+        return [word for key, value in asdict(self).items() if value is not None for word in (f"--{key}", str(value))]
+
     def as_passport(self) -> dict[str, Any]:
         """What decides the figures."""
         return {key: value for key, value in asdict(self).items() if key != "batch_size"}

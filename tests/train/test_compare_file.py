@@ -58,7 +58,8 @@ def test_a_checked_configuration_stays_as_it_is_when_checked_again(comparison, w
     ("change", "message"),
     [
         ({"variant": {}}, "variant: unknown key; nearest valid keys: variants"),
-        ({"lengths": [128]}, "lengths: a comparison scores its runs at data.eval_context_length only"),
+        ({"lengths": [128, 0]}, "lengths: expected a list of different whole numbers, 1 or more, got [128, 0]"),
+        ({"lengths": 128}, "lengths: expected a list"),
         ({"match": "flops"}, "match: expected none, the only matching there is, got 'flops'"),
         ({"baseline": "rotory"}, "baseline: no variant is called 'rotory'; nearest: rotary"),
         ({"baseline": None}, "baseline: expected one of the variants: rotary, alibi"),

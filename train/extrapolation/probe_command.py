@@ -25,7 +25,7 @@ from ..data.sources import load_source
 from ..data.tokenizer_cache import load_tokenizer
 from ..diagnose_run import open_run
 from ..environment import commit, versions
-from ..generate import load_model
+from ..pretrained import load_pretrained
 from ..report.canvas import Plot
 from .interventions import add_intervention_arguments, intervention_from
 from .position_changes import train_length_of
@@ -109,7 +109,7 @@ def _open(place: str, *, allow_classes: bool) -> tuple[Any, PreTrainedTokenizerB
         known = {"train_length": int(data.context_length), "train_seed": cli.config.seed_everything}
         model = LMZooForCausalLM.from_decoder(cli.model.network, train_length=data.context_length).eval()
         return model, data.tokenizer, load_source(data.source, raw=data.raw, detokenize=data.detokenize), known
-    return load_model(Path(place)), load_tokenizer(place), None, {}
+    return load_pretrained(place), load_tokenizer(place), None, {}
 
 
 def _passport(model: Any, tokenizer: PreTrainedTokenizerBase) -> Record:

@@ -8,6 +8,7 @@ from ..config import flatten
 from .analysis import analysis_plots, analysis_tables
 from .canvas import Plot
 from .costs import cost_table
+from .extrapolation import Scored, extrapolation_plots, extrapolation_tables
 from .formats import listed
 from .glance import glance_table, headline
 from .load import COMPARISON_FILE, Comparison
@@ -33,6 +34,7 @@ class Document:
     """A report's content, in the order in which it is shown.
 
     Attributes:
+        extrapolation: loss by window length, a table a protocol; empty where no run was evaluated so.
         colours: for each variant its colour on a light and on a dark page, as in the plots.
         rule: when figures share a table.
         troubles: runs that failed, are unfinished or missing, and anything left out; empty when all is well.
@@ -45,6 +47,7 @@ class Document:
     glance: Table | None
     quality: list[Table]
     analysis: list[Table]
+    extrapolation: list[Table]
     cost: Table | None
     changes: Table
     plots: list[Plot]
@@ -58,6 +61,7 @@ class Document:
 def build_document(comparison: Comparison) -> Document:
     """Make the report of a comparison from what its folder holds."""
     groups = like_groups(records_frame(comparison.finished))
+    scored = [Scored(run.variant, run.seed, record) for run in comparison.finished for record in run.extrapolation]
     light = LIGHT.styles(comparison.variants, comparison.baseline)
     dark = DARK.styles(comparison.variants, comparison.baseline)
     return Document(
@@ -67,6 +71,7 @@ def build_document(comparison: Comparison) -> Document:
         glance=glance_table(comparison, groups),
         quality=[*quality_tables(comparison, groups), *number_tables(comparison)],
         analysis=analysis_tables(comparison),
+        extrapolation=extrapolation_tables(scored, comparison.variants, comparison.baseline),
         cost=cost_table(comparison),
         changes=_changes(comparison),
         plots=[
@@ -74,6 +79,7 @@ def build_document(comparison: Comparison) -> Document:
             *point_plots(comparison, groups),
             *analysis_plots(comparison),
             *number_plots(comparison),
+            *extrapolation_plots(scored, comparison.variants, comparison.baseline),
         ],
         passports=[_passport(group) for group in groups],
         rule=RULE,

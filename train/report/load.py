@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ..config import ConfigError, load_yaml
+from ..extrapolation.records import RECORDS_FILE, read_records
 
 State = Literal["finished", "failed", "unfinished"]
 Row = dict[str, Any]
@@ -28,6 +29,7 @@ class Run:
         results: ``results.json``, present exactly when the run is finished.
         failure: ``failure.json`` of a run that stopped on an error; none once the run has finished after all.
         analysis: records of ``analysis.jsonl`` (``lmzoo analyze``), empty where there is none.
+        extrapolation: records of ``extrapolation.jsonl``, where the run was evaluated at several lengths.
     """
 
     variant: str
@@ -40,6 +42,7 @@ class Run:
     results: Row | None
     failure: Row | None
     analysis: list[Row] = field(default_factory=list)
+    extrapolation: list[Row] = field(default_factory=list)
 
     @property
     def state(self) -> State:
@@ -190,6 +193,7 @@ def load_run(folder: Path) -> Run:
         results=results if finished else None,
         failure=None if finished else _read_json(folder / "failure.json"),
         analysis=read_analysis(folder / ANALYSIS_FILE),
+        extrapolation=read_records(folder / RECORDS_FILE) if finished else [],
     )
 
 

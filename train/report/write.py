@@ -62,6 +62,7 @@ def record_rows(comparison: Comparison) -> list[dict[str, Any]]:
         results = dict(run.results or {})
         records = results.pop("records", [])
         results.pop("finished", None)
+        records = [*records, *run.extrapolation]
         rows += [{"variant": run.variant, "seed": run.seed, **record, "run": results} for record in records]
     return rows
 

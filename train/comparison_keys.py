@@ -1,0 +1,57 @@
+"""The keys of a comparison file that ask for more than perplexity: ``lengths``, ``analyze``, ``numbers_probe``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import Any, TypeVar
+
+from ..errors import ArgumentError, nearest
+from .config import ConfigError, Places
+
+Settings = TypeVar("Settings")
+
+
+def read_lengths(given: object, places: Places) -> tuple[int, ...]:
+    """The windows to evaluate at, in rising order; none if the key is not there."""
+    if given is None:
+        return ()
+    good = isinstance(given, list) and given and all(type(length) is int and length >= 1 for length in given)
+    if not isinstance(given, list) or not good or len(set(given)) < len(given):
+        message = f"expected a list of different whole numbers, 1 or more, got {given!r}"
+        raise ConfigError(message, key="lengths", place=places.find("lengths"))
+    return tuple(sorted(given))
+
+
+def read_settings(cls: type[Settings], given: object, key: str, places: Places) -> Settings | None:
+    """Of ``true`` the default settings, of a mapping those it names, of ``false`` or nothing None.
+
+    Args:
+        cls: a dataclass whose constructor checks its arguments.
+        given: the value in the file.
+        key: its key, for messages.
+        places: where each key stands.
+
+    Raises:
+        ConfigError: naming the key, what was expected and the nearest valid names.
+    """
+    if given is None or isinstance(given, bool):
+        return cls() if given else None
+    if not isinstance(given, Mapping):
+        message = f"expected true, false or a mapping of settings, got {given!r}"
+        raise ConfigError(message, key=key, place=places.find(key))
+    known = [field.name for field in fields(cls)]  # type: ignore[arg-type]
+    settings: dict[str, Any] = dict(given)
+    for name in settings:
+        if name not in known:
+            close = ", ".join(nearest(str(name), known))
+            where = f"{key}.{name}"
+            raise ConfigError(f"unknown key; nearest valid keys: {close}", key=where, place=places.find(where))
+    try:
+        return cls(**settings)
+    except ArgumentError as error:
+        where = f"{key}.{error.argument}"
+        message = f"expected {error.expected}, got {error.given!r}"
+        raise ConfigError(message, key=where, place=places.find(where)) from None
+    except TypeError as error:  # such as a word where a number is compared
+        raise ConfigError(str(error), key=key, place=places.find(key)) from None

@@ -1,0 +1,80 @@
+"""What stands beside an extrapolation figure."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import PreTrainedTokenizerBase
+
+from ...models import Decoder, LMZooForCausalLM, count_built
+from ...tokenization import tokenizer_sha256
+from ..environment import commit, versions
+from .stream import TextStream
+
+
+def passport(
+    model: nn.Module,
+    tokenizer: PreTrainedTokenizerBase,
+    stream: TextStream,
+    *,
+    corpus: str,
+    train_length: int | None,
+    seed: int | None,
+    more: dict[str, Any],
+) -> dict[str, Any]:
+    """Corpus, text, tokenizer, model and code; ``more`` is what the caller knows of the corpus beyond that."""
+    total, embedding, head = _parameters(model)
+    return {
+        "corpus": corpus,
+        "text_sha256": stream.text_sha256,
+        "documents": stream.documents,
+        "word_rule": stream.word_rule,
+        **more,
+        "tokenizer_sha256": tokenizer_sha256(tokenizer),
+        "weights_sha256": weights_sha256(model),
+        "train_length": train_length if train_length is not None else _train_length(model),
+        "dtype": str(next(model.parameters()).dtype).removeprefix("torch."),
+        "seed": seed,
+        "parameters": total,
+        "embedding_parameters": embedding,
+        "head_parameters": head,
+        "versions": versions(),
+        "commit": commit(),
+    }
+
+
+def weights_sha256(model: nn.Module) -> str:
+    """SHA-256 over the names, types, shapes and bytes of all weights, in the order of names."""
+    found = hashlib.sha256()
+    decoder = model.decoder if isinstance(model, LMZooForCausalLM) else model
+    for name, tensor in sorted(decoder.state_dict().items()):
+        found.update(f"{name} {tensor.dtype} {tuple(tensor.shape)};".encode())
+        flat = tensor.detach().cpu().contiguous().flatten()
+        found.update(flat.view(torch.uint8).numpy() if flat.numel() else b"")
+    return found.hexdigest()
+
+
+def _train_length(model: nn.Module) -> int | None:
+    """What our exports record; of other models ``max_position_embeddings``, the length they are said to be made for."""
+    config = getattr(model, "config", None)
+    for name in ("train_length", "max_position_embeddings"):
+        value = getattr(config, name, None)
+        if isinstance(value, int):
+            return value
+    return None
+
+
+def _parameters(model: nn.Module) -> tuple[int, int, int]:
+    """(total, embedding, head), each parameter counted once; a head tied to the embedding holds none."""
+    if isinstance(model, Decoder | LMZooForCausalLM):
+        counts = count_built(model.decoder if isinstance(model, LMZooForCausalLM) else model)
+        return counts.total, counts.embedding, counts.head
+    words = getattr(model, "get_input_embeddings", lambda: None)()
+    output = getattr(model, "get_output_embeddings", lambda: None)()
+    inside = set() if words is None else {id(p) for p in words.parameters()}
+    embedding = 0 if words is None else sum(p.numel() for p in words.parameters())
+    head = 0 if output is None else sum(p.numel() for p in output.parameters() if id(p) not in inside)
+    return sum(p.numel() for p in model.parameters()), embedding, head
