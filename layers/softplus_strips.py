@@ -73,8 +73,8 @@ def _forward(
         rows_of_y, rows_of_statistics = strips.per_query(y), [strips.per_query(s[..., None]) for s in statistics]
         for strip in strips:
             w, other = strip.buffers
-            strip.scores(w)
-            _activate(w, activation)
+            strip.scores(other)
+            _activate(other, w, activation)
             total = w.sum(dim=-1, keepdim=True)
             if powers is None:
                 threshold = factor = torch.zeros_like(total)
@@ -183,28 +183,25 @@ def _triton(query: Tensor, value: Tensor, activation: str) -> Any:
     return softplus_triton if softplus_triton.serves(query, value, activation) else None
 
 
-def _activate(s: Tensor, activation: str) -> None:
-    """Phi in place of the scores; hidden scores are -inf, which every activation sends to 0."""
+def _activate(s: Tensor, phi: Tensor, activation: str) -> None:
+    """Phi of the scores; hidden scores are -inf, which every activation sends to 0."""
     if activation == "softplus":
-        _softplus(s, out=s)
+        _softplus(s, out=phi)
     elif activation == "exp":
         # A common factor of a row cancels; without it a long context could overflow float32.
-        s.sub_(s.amax(dim=-1, keepdim=True)).mul_(_LOG2_E).exp2_()
+        torch.sub(s, s.amax(dim=-1, keepdim=True), out=phi).mul_(_LOG2_E).exp2_()
     elif activation == "sigmoid":
-        s.sigmoid_()
+        torch.sigmoid(s, out=phi)
     else:
-        s.relu_()
+        torch.clamp_min(s, 0.0, out=phi)
 
 
 def _activate_and_derive(s: Tensor, phi: Tensor, activation: str) -> None:
     """Phi, and its derivative in place of the scores."""
+    _activate(s, phi, activation)
     if activation == "softplus":
-        _softplus(s, out=phi)
         s.sigmoid_()
-        return
-    phi.copy_(s)
-    _activate(phi, activation)
-    if activation == "exp":
+    elif activation == "exp":
         s.copy_(phi)
     elif activation == "sigmoid":
         torch.addcmul(phi, phi, phi, value=-1.0, out=s)
@@ -213,6 +210,7 @@ def _activate_and_derive(s: Tensor, phi: Tensor, activation: str) -> None:
 
 
 def _softplus(s: Tensor, out: Tensor) -> None:
+    """Log(1 + exp(s)) in ``out``, which is not s itself."""
     if s.device.type != "cpu":
         # Beyond the threshold log(1 + exp(s)) is s to the last digit of the type.
         torch.ops.aten.softplus.out(s, 1.0, 40.0 if s.dtype == torch.float64 else 20.0, out=out)

@@ -13,7 +13,9 @@ _SHORTEST = 1e-12
 
 
 def unit_length(x: Tensor, scale: Tensor | None = None) -> Tensor:
-    """Scale x (B, H, T, n) to c x / |x|, contiguous; 0, and with gradient 0, where |x| <= 1e-12.
+    """Scale x (B, H, T, n) to c x / |x|; 0, and with gradient 0, where |x| <= 1e-12.
+
+    Contiguous, but where c is learned or the call is compiled.
 
     Args:
         x: (B, H, T, n), in any layout.

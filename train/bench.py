@@ -17,7 +17,7 @@ from rich.progress import track
 from rich.table import Table
 
 from ..errors import nearest, require
-from .bench_attention import bench_softplus, bench_softplus_memory, bench_softplus_reference
+from .bench_attention import LENGTHS, bench_softplus, bench_softplus_memory, bench_softplus_reference
 from .bench_extrapolate import (
     bench_extrapolate,
     bench_extrapolate_fixed,
@@ -34,6 +34,7 @@ from .bench_heads import (
     bench_vq_logits,
     bench_vq_logits_batch,
 )
+from .bench_plot import check_plot_file, write_costs_plot
 from .config import ConfigError, write_atomically
 from .environment import environment
 
@@ -204,18 +205,35 @@ def main(arguments: list[str]) -> int:
         f"Benchmarks: {', '.join(BENCHMARKS)}.",
     )
     parser.add_argument("names", type=str, nargs="*", default=[], help="which benchmarks; all if none is named")
-    parser.add_argument("--pairs", type=int, default=15, help="timed pairs of each")
+    parser.add_argument("--pairs", type=int, default=15, help="timed pairs of each; --plot takes at most 5 runs")
     parser.add_argument(
         "--device", type=str, default="cuda" if torch.cuda.is_available() else "cpu", help="cpu or cuda"
     )
     parser.add_argument("--output", type=str | None, default=None, help="also write the results to this JSON file")
+    parser.add_argument(
+        "--plot",
+        type=str | None,
+        default=None,
+        help="measure time and memory of attention layers against the length instead (rotary softmax, complex, "
+        "softplus, and its dense reference where it fits), write this PNG and the data beside it as .jsonl; "
+        "benchmarks that are named run too",
+    )
+    parser.add_argument(
+        "--lengths", type=list[int], default=list(LENGTHS), help="lengths of --plot, such as [256,512,1024]"
+    )
     a = parser.parse_args(arguments)
     require(a.pairs >= 1, "pairs", "1 or more", a.pairs)
+    plot = None if a.plot is None else check_plot_file(a.plot)
     for name in a.names:
         if name not in BENCHMARKS:
             raise ConfigError(f"no benchmark {name!r}; nearest: {', '.join(nearest(name, BENCHMARKS))}", key="names")
-    results = [BENCHMARKS[name](a.pairs, a.device) for name in a.names or BENCHMARKS]
-    show(results)
+    if plot is not None:
+        data = write_costs_plot(plot, a.lengths, a.device, min(a.pairs, 5))
+        Console(highlight=False).print(f"{plot}, from {data}", soft_wrap=True, markup=False)
+    names = a.names or ([] if plot is not None else list(BENCHMARKS))
+    results = [BENCHMARKS[name](a.pairs, a.device) for name in names]
+    if results:
+        show(results)
     if a.output:
         content = {"results": [asdict(r) for r in results], "environment": environment()}
         write_atomically(Path(a.output), json.dumps(content, indent=2) + "\n")

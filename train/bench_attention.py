@@ -11,17 +11,37 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import psutil
 import torch
-from torch import nn
+from rich.progress import track
+from torch import Tensor, nn
 
-from ..errors import ArgumentError
-from ..layers import Attention, SoftmaxAttention, SoftplusAttention, reference
+from ..errors import ArgumentError, require
+from ..layers import Attention, ComplexAttention, SoftmaxAttention, SoftplusAttention, reference
+from ..layers.visibility import Visibility
+from .environment import environment
 
 if TYPE_CHECKING:
     from .bench import Result
 
-LAYERS: dict[str, type[Attention]] = {"softmax": SoftmaxAttention, "softplus": SoftplusAttention}
+
+class _DenseSoftplus(SoftplusAttention):
+    """The same layer on the dense reference, which holds several (B, H, T, T)."""
+
+    def attend(self, query: Tensor, key: Tensor, value: Tensor, visibility: Visibility) -> Tensor:
+        return reference.softplus_attention(query, key, value, power=self.current_power())
+
+
+LAYERS: dict[str, type[Attention]] = {
+    "softmax": SoftmaxAttention,
+    "complex": ComplexAttention,
+    "softplus": SoftplusAttention,
+    "softplus-dense": _DenseSoftplus,
+}
 LENGTHS = (256, 512, 1024, 2048, 4096, 8192)
+_WIDTH, _HEADS = 256, 4
+# (H, T, T) in float32 that one pass of the dense reference holds at its peak, measured and rounded up.
+_DENSE_MATRICES = 24
 
 
 def bench_softplus(pairs: int, device: str) -> Result:
@@ -88,18 +108,62 @@ def bench_softplus_memory(pairs: int, device: str) -> Result:
 def attention_costs(lengths: Sequence[int] = LENGTHS, device: str = "cpu", pairs: int = 3) -> list[dict[str, Any]]:
     """Seconds and bytes of one forward and backward pass against T, B 1, 4 heads of 64: the data of a plot.
 
-    One flat record a layer and length: ``attention``, ``length``, ``seconds`` (median of ``pairs`` runs after one
-    that does not count) and ``bytes`` (growth of peak memory, in a process of its own).
+    The layers take turns at each length, in an order that alternates. The dense reference is left out of lengths where
+    it would take more than half of the memory that is free.
+
+    Returns:
+        One flat record a length and layer: ``attention``, ``length``, ``seconds`` (median of ``pairs`` runs after one
+        that does not count), ``low`` and ``high`` (the fastest and the slowest of them), ``runs``, ``bytes`` (growth
+        of peak memory, in a process of its own), ``device``, ``processor``, ``cores``, ``threads`` and ``torch``.
+
+    Raises:
+        ArgumentError: a length or ``pairs`` is below 1.
     """
+    require(pairs >= 1, "pairs", "1 or more", pairs)
+    require(bool(lengths) and min(lengths) >= 1, "lengths", "numbers of 1 or more", list(lengths))
+    torch.manual_seed(0)
+    layers = {name: kind(_WIDTH, _HEADS).to(device) for name, kind in LAYERS.items()}
+    made_with = _made_with(device)
     records = []
-    for name, kind in LAYERS.items():
-        torch.manual_seed(0)
-        layer = kind(256, 4).to(device)
-        for length in lengths:
-            times = [_seconds(layer, length, device) for _ in range(pairs + 1)][1:]
-            growth = memory_growth_of(name, length, device)
-            records.append({"attention": name, "length": length, "seconds": statistics.median(times), "bytes": growth})
+    for length in track(sorted(set(lengths)), description="attention costs", transient=True):
+        names = [name for name in layers if name != "softplus-dense" or _dense_fits(length, device)]
+        times: dict[str, list[float]] = {name: [] for name in names}
+        for i in range(pairs + 1):
+            for name in names if i % 2 else reversed(names):
+                times[name].append(_seconds(layers[name], length, device))
+        for name in names:
+            counted = times[name][1:]
+            records.append(
+                {
+                    "attention": name,
+                    "length": length,
+                    "seconds": statistics.median(counted),
+                    "low": min(counted),
+                    "high": max(counted),
+                    "runs": pairs,
+                    "bytes": memory_growth_of(name, length, device),
+                    **made_with,
+                }
+            )
     return records
+
+
+def _dense_fits(length: int, device: str) -> bool:
+    needed = _DENSE_MATRICES * _HEADS * length * length * 4
+    free = torch.cuda.mem_get_info(device)[0] if device.startswith("cuda") else psutil.virtual_memory().available
+    return needed <= free // 2
+
+
+def _made_with(device: str) -> dict[str, Any]:
+    known = environment()
+    processor = torch.cuda.get_device_name(device) if device.startswith("cuda") else known["processor"]
+    return {
+        "device": device,
+        "processor": processor,
+        "cores": known["cores"],
+        "threads": known["torch_threads"],
+        "torch": known["versions"]["torch"],
+    }
 
 
 def memory_growth_of(name: str, length: int, device: str) -> int:
@@ -118,7 +182,7 @@ def memory_growth(name: str, length: int, device: str) -> int:
     """
     if name not in LAYERS:
         raise ArgumentError("name", f"one of {', '.join(LAYERS)}", name)
-    layer = LAYERS[name](256, 4).to(device)
+    layer = LAYERS[name](_WIDTH, _HEADS).to(device)
     peaks = []
     for n in (128, length):
         _seconds(layer, n, device)
@@ -152,7 +216,7 @@ def peak_memory(device: str) -> int:
 
 
 def _seconds(layer: nn.Module, length: int, device: str) -> float:
-    x = torch.randn(1, length, 256, device=device, requires_grad=True)
+    x = torch.randn(1, length, _WIDTH, device=device, requires_grad=True)
     start = time.perf_counter()
     layer(x).sum().backward()
     if device.startswith("cuda"):

@@ -48,6 +48,23 @@ def test_activations(activation: str, power: float | None, free_rows: int) -> No
     compare(inputs(70, 70), power=power, activation=activation, free_rows=free_rows)
 
 
+@pytest.mark.parametrize("power", [float(p) for p in range(2, 67)])
+def test_integer_powers(power: float) -> None:
+    compare(inputs(9, 9, n_heads=2, groups=2), power=power, tolerance=1e-9)
+
+
+@pytest.mark.parametrize("power", [None, 3.0])
+@pytest.mark.parametrize("factor", [20.0, 1e3, 1e6])
+def test_scores_far_beyond_the_range_of_exp(power: float | None, factor: float) -> None:
+    tensors, factors = inputs(40, 40), torch.full((4,), factor, dtype=torch.float64)
+    compare(tensors, power=power, score_factor=factors, tolerance=1e-8)
+    in_float32 = [z.detach().float().requires_grad_() for z in tensors]
+    y = softplus_attention(*in_float32, power=power, score_factor=factors)
+    assert all(z.isfinite().all() for z in (y, *torch.autograd.grad(y.square().sum(), in_float32)))
+    if factor == 20.0:  # beyond, rows of negative scores alone underflow in float32
+        assert torch.allclose(y.double(), dense(*tensors, power=power, score_factor=factors), rtol=0, atol=1e-5)
+
+
 @pytest.mark.parametrize("groups", [1, 2, 4])
 @pytest.mark.parametrize("power", [None, 15.0])
 @pytest.mark.parametrize("elements", [1, 1 << 12])

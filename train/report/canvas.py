@@ -44,7 +44,19 @@ def draw_plot(draw: Draw, *, file: str, title: str, caption: str, alt: str, heig
 
 
 def _png(draw: Draw, theme: Theme, height: float) -> bytes:
-    settings: Any = {
+    with mpl.rc_context(page_settings(theme)):
+        figure = Figure(figsize=(5.6, height), dpi=DPI, facecolor=theme.page, layout="constrained")
+        canvas = FigureCanvasAgg(figure)
+        draw(figure.add_subplot(), theme)
+        stream = io.BytesIO()
+        # without matplotlib's version in the file the same runs give the same bytes
+        canvas.print_png(stream, metadata={"Software": None})  # type: ignore[no-untyped-call]
+    return stream.getvalue()
+
+
+def page_settings(theme: Theme) -> Any:
+    """Matplotlib's settings for this page's colours and type sizes."""
+    return {
         "font.size": 10.5,
         "text.color": theme.ink,
         "axes.labelcolor": theme.quiet,
@@ -61,14 +73,6 @@ def _png(draw: Draw, theme: Theme, height: float) -> bytes:
         "grid.color": theme.grid,
         "grid.linewidth": 0.8,
     }
-    with mpl.rc_context(settings):
-        figure = Figure(figsize=(5.6, height), dpi=DPI, facecolor=theme.page, layout="constrained")
-        canvas = FigureCanvasAgg(figure)
-        draw(figure.add_subplot(), theme)
-        stream = io.BytesIO()
-        # without matplotlib's version in the file the same runs give the same bytes
-        canvas.print_png(stream, metadata={"Software": None})  # type: ignore[no-untyped-call]
-    return stream.getvalue()
 
 
 def label_ends(axes: Axes, ends: dict[str, tuple[float, float, str]]) -> None:
