@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from lmzoo.errors import ArgumentError
 from lmzoo.tokenization import tokenizer_sha256, train_tokenizer
+from lmzoo.tokenization.structure import marker_names
 from lmzoo.train.data import encode
 from lmzoo.train.data.errors import CorpusError, MissingSplitError
 from lmzoo.train.data.facts import text_facts
@@ -53,6 +54,22 @@ def test_bytes_and_words_add_up_document_by_document(corpus, tokenizer, small_te
     assert not prepared.token_words[prepared.separators].any()
     assert prepared.meta["bytes"] == prepared.token_bytes.sum()
     assert prepared.meta["words"] == prepared.token_words.sum()
+
+
+@pytest.mark.parametrize("numbers", ["triadic", "triadic_suffix"])
+def test_magnitude_markers_take_no_bytes_and_no_words(list_corpus, tmp_path, numbers):
+    texts = ["It grew by 12345678 people\n", "to 3.14159 or 0.10, v1.2.3 \x0e 1234"]
+    tokenizer = train_tokenizer(texts, 320, numbers=numbers)
+    prepared = prepare_split(list_corpus(validation=texts), "validation", tokenizer, tmp_path)
+    bounds = [*prepared.separators.tolist(), prepared.length]
+    for text, first, last in zip(texts, bounds[:-1], bounds[1:]):
+        assert prepared.token_bytes[first:last].sum() == len(text.encode())
+        assert prepared.token_words[first:last].sum() == len(text.encode().split())
+    alone = {tokenizer.convert_tokens_to_ids(character) for character in marker_names(tokenizer)}
+    markers = np.isin(prepared.tokens[:], list(alone))
+    assert markers.any()
+    assert not prepared.token_bytes[markers].any()
+    assert not prepared.token_words[markers].any()
 
 
 def test_bytes_by_token_against_brute_force(list_corpus, tokenizer, tmp_path):
