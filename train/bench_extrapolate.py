@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 VOCAB, WIDTH, LAYERS, HEADS = 8192, 128, 3, 4
 TRAIN_LENGTH = 128
 LENGTH = 16 * TRAIN_LENGTH
+MEMORY_LENGTH = 2 * LENGTH
 _WINDOWS = 4
 _WHAT = f"windows of {LENGTH:,} (16x): d {WIDTH}, {LAYERS} layers, V {VOCAB:,}"
 _NOTE = "the baseline: model(input) and cross_entropy, window by window, all logits of a window at once"
@@ -58,7 +59,7 @@ def bench_extrapolate_memory(pairs: int, device: str) -> Result:
     ratios = sorted(b / a for a, b in zip(ours, plain))
     return Result(
         name="extrapolate-memory",
-        what=f"non-overlapping evaluation, growth of peak memory, B 1: {_WHAT}",
+        what=f"non-overlapping evaluation, growth of peak memory, a window of {MEMORY_LENGTH:,}, V {VOCAB:,}",
         ours=statistics.median(ours),
         baseline=statistics.median(plain),
         speedup=statistics.median(ratios),
@@ -71,8 +72,8 @@ def bench_extrapolate_memory(pairs: int, device: str) -> Result:
 
 
 def memory_growth(name: str, device: str) -> float:
-    """Bytes by which scoring a window of LENGTH raises the peak of this process, libraries warmed up."""
-    warm, measured = (_steps(device, 1, length=length)[0 if name == "ours" else 1] for length in (16, LENGTH))
+    """Bytes by which scoring a window of MEMORY_LENGTH raises the peak of this process, libraries warmed up."""
+    warm, measured = (_steps(device, 1, length=length)[0 if name == "ours" else 1] for length in (16, MEMORY_LENGTH))
     warm()
     meter = MemoryMeter(torch.device(device))
     measured()
@@ -94,7 +95,7 @@ def _steps(
     scored = np.arange(n) > 0
     ones = np.ones(n, dtype=np.int64)
     stream = TextStream(ids.numpy(), scored, 0 * ones, ones, ones, 1, "", "whitespace")
-    # fixed targets serve for sliding too: they are its windows but the first, which is scored whole
+    # for sliding windows too: all but their first, which is scored whole
     cut = fixed_target(stream, length, length, stride=stride) if stride else non_overlapping(stream, length)
     scorer = scorer_for(model, ids[None, :16].to(device))
 

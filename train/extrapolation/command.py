@@ -144,15 +144,14 @@ def _show_one(label: str, records: Sequence[Record]) -> None:
         table.add_column(column, justify="left" if column == "protocol" else "right", no_wrap=column == "protocol")
     for record in records:
         r = {key: math.nan if value is None and key != "stride" else value for key, value in record.items()}
+        interval = (plain(r[f"cross_entropy_{end}"], 3) for end in ("low", "high"))
         table.add_row(
             str(r["protocol"]),
             f"{r['length']:,}",
             NONE if r["stride"] is None else f"{r['stride']:,}",
             f"{r['tokens']:,}",
             plain(r["cross_entropy"], 3),
-            f"{plain(r['cross_entropy_low'], 3)} to {plain(r['cross_entropy_high'], 3)}"
-            if r["documents"] > 1
-            else NONE,
+            NONE if r["documents"] < 2 else " to ".join(interval),
             plain(r["token_perplexity"], perplexity_digits(r["token_perplexity"])),
             plain(r["word_perplexity"], perplexity_digits(r["word_perplexity"])),
             plain(r["bits_per_byte"], 4),
