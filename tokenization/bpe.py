@@ -64,7 +64,6 @@ def train_tokenizer(
         group: digits in a group, for schemes that group: 1, 2 or 3.
         pad_fraction: for the schemes with magnitudes, fill the last marked group of a fraction up with zeros, as the
             paper does. **Not lossless**: 0.1, 0.10 and 0.100 all decode to 0.100.
-
         all_groups: give every group an entry, 1,100 bare ones and for ``triadic`` 11,100 with a marker where ``group``
             is 3, before text has any; by default groups and text share as above.
 
