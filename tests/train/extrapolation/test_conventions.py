@@ -83,7 +83,7 @@ def test_lm_eval_by_its_own_task_code(gpt2, tokenizer, brute, length):
             context, scored = make_disjoint_window(window)
             places = range(len(context), len(context) + len(scored))
             total -= sum(brute(gpt2, context + scored, {j: j for j in places}).values())
-        by_page.append(process_results({"page": page}, [(total, False)]))
+        by_page.append(process_results({"page": page}, [total]))
     (record,) = extrapolate(gpt2, tokenizer, PAGES, lengths=[length], protocol="lm-eval")
     words = weighted_perplexity([page["word_perplexity"] for page in by_page])
     assert record["word_perplexity"] == pytest.approx(words, rel=1e-12)
