@@ -59,6 +59,30 @@ def test_equals_reference(chunk_size: int | None) -> None:
             assert torch.allclose(a, b, rtol=0, atol=1e-12)
 
 
+@pytest.mark.parametrize("biased", [False, True])
+def test_a_forecast_changes_no_bit(biased: bool) -> None:
+    (hidden, weight, bias), target = problem(63, 111, 8)
+    wanted = (hidden, weight, bias) if biased else (hidden, weight)
+    for factor in (torch.rand(63, dtype=torch.float64), torch.full((63,), 1 / 63, dtype=torch.float64)):
+        outcomes = []
+        for uniform in (True, False):
+            nll = linear_nll(hidden, weight, target, bias=bias if biased else None, chunk_size=10, uniform=uniform)
+            outcomes.append([nll, *torch.autograd.grad((factor * nll).sum(), wanted)])
+        assert all(torch.equal(a, b) for a, b in zip(*outcomes))
+
+
+def test_the_head_prepares_what_came_back_last_time() -> None:
+    head, target = LinearHead(5, 11), torch.randint(11, (7,))
+    hidden = torch.randn(7, 5, requires_grad=True)
+    assert head._uniform
+    (head.nll(hidden, target) * torch.rand(7)).sum().backward()
+    assert not head._uniform
+    head.nll(hidden, target).mean().backward()
+    assert head._uniform
+    with torch.no_grad():
+        head.nll(hidden, target)
+
+
 @pytest.mark.parametrize("frozen", [0, 1])
 def test_frozen_inputs(frozen: int) -> None:
     (hidden, weight, _), target = problem()

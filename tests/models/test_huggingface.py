@@ -84,9 +84,9 @@ def test_drawing_by_code_follows_the_model(make: Make, ids: Tensor) -> None:
     decoder = make(head=partial(VQLogitsHead, codebook_size=7, tail_codes=7, within_code="class_softmax")).eval()
     generator = torch.Generator().manual_seed(0)
     p = torch.softmax(decoder(ids[:1])[0, -1].detach(), -1)
-    first = [int(sample_tokens(decoder, ids[:1], max_new_tokens=1, generator=generator)[0, -1]) for _ in range(1000)]
-    seen = torch.bincount(torch.tensor(first), minlength=53) / 1000
-    assert float((seen - p).abs().max()) < 5 * (0.25 / 1000) ** 0.5
+    first = [int(sample_tokens(decoder, ids[:1], max_new_tokens=1, generator=generator)[0, -1]) for _ in range(300)]
+    seen = torch.bincount(torch.tensor(first), minlength=53) / 300
+    assert float((seen - p).abs().max()) < 5 * (0.25 / 300) ** 0.5
     rows = [sample_tokens(decoder, ids[:1], max_new_tokens=9, generator=torch.Generator().manual_seed(4)) for _ in "ab"]
     assert rows[0].shape == (1, 26)
     assert torch.equal(*rows)
