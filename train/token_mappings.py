@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import track
 from torch import Tensor
 
-from ..errors import ArgumentError, require
+from ..errors import require
 from .data.prepared import PreparedSplit
 
 Ids = npt.NDArray[np.int64]
@@ -33,7 +33,6 @@ def cooccurrence_vectors(
     Raises:
         ArgumentError: ``rank`` is not in 1..V-1, ``window`` is below 1, or scikit-learn is not installed.
     """
-    _require_sklearn()
     from sklearn.utils.extmath import randomized_svd
     from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
@@ -57,7 +56,6 @@ def cluster(rows: Tensor, clusters: int, seed: int) -> Tensor:
     Raises:
         ArgumentError: ``clusters`` is not in 1..V, a row is not finite, or scikit-learn is not installed.
     """
-    _require_sklearn()
     import warnings
 
     from sklearn.cluster import KMeans
@@ -121,11 +119,3 @@ def _positive_information(counts: Any) -> Any:
     information = pairs.tocsr()
     information.eliminate_zeros()
     return information
-
-
-def _require_sklearn() -> None:
-    try:
-        import sklearn  # noqa: F401
-    except ImportError as error:
-        expected = "scikit-learn, which clusters tokens: pip install 'lmzoo[eval]'"
-        raise ArgumentError("mapping", expected, "not installed") from error
