@@ -31,7 +31,7 @@ def cooccurrence_vectors(
     Deterministic under ``seed``, which starts the randomised decomposition.
 
     Raises:
-        ArgumentError: ``rank`` is not in 1..V-1, ``window`` is below 1, or scikit-learn is not installed.
+        ArgumentError: ``rank`` is not in 1..V-1 or ``window`` is below 1.
     """
     from sklearn.utils.extmath import randomized_svd
     from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
@@ -54,7 +54,7 @@ def cluster(rows: Tensor, clusters: int, seed: int) -> Tensor:
     farthest from its mean.
 
     Raises:
-        ArgumentError: ``clusters`` is not in 1..V, a row is not finite, or scikit-learn is not installed.
+        ArgumentError: ``clusters`` is not in 1..V, or a row is not finite.
     """
     import warnings
 

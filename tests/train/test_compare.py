@@ -64,7 +64,7 @@ def test_finished_runs_are_analysed_where_the_file_asks_for_it(tiny, write, lmzo
     output = tmp_path / "out"
     file = write(content | {"analyze": asked}, "small.yaml")
     first = lmzoo("compare", file, "--output", output)
-    assert "[2/2] alibi, seed 3: analysed in 0:" in first.stdout
+    assert "[2/2] alibi, seed 3, lmzoo analyze: done in 0:" in first.stdout
     rows = [json.loads(line) for line in (output / "report" / "analysis.jsonl").read_text().splitlines()]
     kinds = ["settings", "deciles", "continuations", "continuations", "continuations"]
     assert [(row["variant"], row["kind"]) for row in rows] == [(v, k) for v in variants for k in kinds]
@@ -74,12 +74,12 @@ def test_finished_runs_are_analysed_where_the_file_asks_for_it(tiny, write, lmzo
     assert (output / "report" / "loss-by-decile-difference.png").is_file()
 
     again = lmzoo("compare", file, "--output", output)
-    assert "analysed" not in again.stdout
+    assert "lmzoo analyze" not in again.stdout
 
     many = write(content | {"analyze": asked | {"prompts": 10**6}}, "many.yaml")
     wrong = lmzoo("compare", many, "--output", output, "--variants", "rotary", code=1)
-    assert "rotary, seed 3: NOT ANALYSED" in wrong.stdout
-    assert "rotary, seed 3 could not be analysed: error: prompts: expected at most" in wrong.stdout
+    assert "rotary, seed 3, lmzoo analyze: FAILED" in wrong.stdout
+    assert "rotary, seed 3: lmzoo analyze failed: error: prompts: expected at most" in wrong.stdout
 
 
 def test_the_help_names_every_argument(lmzoo):

@@ -91,10 +91,10 @@ def test_a_text_that_is_not_there_is_told_before_anything_is_trained(calculating
     ("given", "message"),
     [
         ({"problem": 3}, "numbers_probe.problem: unknown key; nearest valid keys: problems"),
-        ({"problems": -1}, "numbers_probe.problems: problems: expected 0 or more"),
+        ({"problems": -1}, "numbers_probe.problems: expected 0 or more"),
         ({"split": "train"}, "numbers_probe.split"),
         ({"digits": 30}, "numbers_probe.digits"),
-        (3, "numbers_probe: expected a mapping"),
+        (3, "numbers_probe: expected true, false or a mapping"),
     ],
 )
 def test_what_cannot_be_asked_is_refused_with_its_place(tiny, write, given, message):
