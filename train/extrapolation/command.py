@@ -139,9 +139,9 @@ def _show_one(label: str, records: Sequence[Record]) -> None:
         box=box.SIMPLE_HEAD,
         padding=(0, 1, 0, 0),
     )
-    figures = ("nats/token", "95 % interval", "token ppl", "word ppl", "bits/byte")
+    figures = ("nats per token", "95 % interval", "token ppl", "word ppl", "bits per byte")
     for column in ("protocol", "length", "stride", "tokens", *figures):
-        table.add_column(column, justify="left" if column == "protocol" else "right", no_wrap=column == "protocol")
+        table.add_column(column, justify="left" if column == "protocol" else "right", overflow="fold")
     for record in records:
         r = {key: math.nan if value is None and key != "stride" else value for key, value in record.items()}
         interval = (plain(r[f"cross_entropy_{end}"], 3) for end in ("low", "high"))
@@ -164,13 +164,14 @@ def _show_one(label: str, records: Sequence[Record]) -> None:
 def _show_all(scored: Sequence[Scored]) -> None:
     variants = list(dict.fromkeys(one.variant for one in scored))
     for content in extrapolation_tables(scored, variants, variants[0]):
-        table = Table(title=content.title, caption=content.sentence, title_justify="left", caption_justify="left")
+        table = Table(title=content.title, title_justify="left")
         table.add_column("model", no_wrap=True)
         for column in content.columns:
             table.add_column(column, justify="right")
         for row in content.rows:
             table.add_row(row.variant, *map(str, row.cells))
         console.print(table)
+        say(f"{content.sentence}\n")
 
 
 def _write(folder: Path, scored: Sequence[Scored]) -> None:

@@ -12,15 +12,16 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
 from .canvas import Plot, draw_plot, label_ends
-from .formats import NONE, plain, plus_minus
+from .formats import NONE, listed, plain, plus_minus
 from .load import absent
 from .passport import TOKENIZER, WORDS
 from .statistics import summarise
 from .tables import TITLES, Cell, Table, TableRow, figure_digits
 from .theme import Theme
 
-# Figures that differ in one of these never share a table; those of one figure share all but the protocol's.
-_TEXT = ("corpus", "split", "text_sha256", "detokenize", "train_length", "dtype")
+# Figures that differ in one of these never share a table. A picture marks training lengths, and so may show several.
+_DRAWN = ("corpus", "split", "text_sha256", "detokenize", "dtype")
+_TEXT = (*_DRAWN, "train_length")
 _SCORED = ("words", "bytes", "longest", "within", "targets")
 _ORDER = ("non_overlapping", "sliding", "fixed_target", "lm-eval", "fairseq")
 
@@ -110,8 +111,8 @@ def extrapolation_tables(scored: Sequence[Scored], variants: Sequence[str], base
 
 
 def extrapolation_plots(scored: Sequence[Scored], variants: Sequence[str], baseline: str) -> list[Plot]:
-    """A figure for each text and training length: a panel a protocol, a line a variant."""
-    groups = _groups(scored)
+    """A figure for each text: a panel a protocol, a line a variant."""
+    groups = _groups(scored, _DRAWN)
     plots = []
     texts = list(dict.fromkeys(group.text for group in groups))
     for place, text in enumerate(texts, start=1):
@@ -143,7 +144,7 @@ def extrapolation_plots(scored: Sequence[Scored], variants: Sequence[str], basel
     return plots
 
 
-def _groups(scored: Sequence[Scored]) -> list[_Group]:
+def _groups(scored: Sequence[Scored], text: Sequence[str] = _TEXT) -> list[_Group]:
     rows = []
     for one in scored:
         record = one.record
@@ -157,7 +158,7 @@ def _groups(scored: Sequence[Scored]) -> list[_Group]:
     for metric in ("cross_entropy", *TITLES):
         frame[metric] = frame[metric].astype("float64")
     keys = [
-        tuple(tuple(None if absent(row[k]) else row[k] for k in fields) for fields in (("protocol",), _TEXT, _SCORED))
+        tuple(tuple(None if absent(row[k]) else row[k] for k in fields) for fields in (("protocol",), text, _SCORED))
         for row in frame.to_dict("records")
     ]
     groups = []
@@ -222,8 +223,20 @@ def _lower(text: str) -> str:
 
 
 def _marks(frame: pd.DataFrame) -> str:
-    length = frame["train_length"].iloc[0]
-    return "" if absent(length) else f"The dotted line is the training length, {int(length):,}. "
+    own = _train_lengths(frame)
+    if len(own) == 1:
+        return f"The dotted line is the training length, {next(iter(own)):,}. "
+    spelt = ", ".join(f"{length:,} of {listed(names)}" for length, names in own.items())
+    return f"The dotted lines are the training lengths: {spelt}. " if own else ""
+
+
+def _train_lengths(frame: pd.DataFrame) -> dict[int, list[str]]:
+    """The variants of each training length."""
+    own: dict[int, list[str]] = {}
+    for name, length in dict.fromkeys(zip(frame["variant"], frame["train_length"])):
+        if not absent(length):
+            own.setdefault(int(length), []).append(str(name))
+    return dict(sorted(own.items()))
 
 
 def _limits(frame: pd.DataFrame, metric: str) -> tuple[float, float]:
@@ -243,7 +256,6 @@ def _draw(axes: Axes, theme: Theme, groups: Sequence[_Group], names: Sequence[st
     whole = pd.concat([group.frame for group in groups])
     lengths = sorted({int(n) for n in whole["length"]})
     styles = theme.styles(names, baseline if baseline in names else names[0])
-    train_length = whole["train_length"].iloc[0]
     ends: list[dict[str, tuple[float, float, str]]] = []
     for panel, group in zip(panels, groups, strict=True):
         ends.append({})
@@ -270,8 +282,8 @@ def _draw(axes: Axes, theme: Theme, groups: Sequence[_Group], names: Sequence[st
     panels[0].xaxis.set_minor_locator(NullLocator())
     panels[0].xaxis.set_major_formatter(FuncFormatter(lambda x, _: plain(x, 0)))
     panels[-1].set_xlabel("evaluation window (tokens)")
-    if not absent(train_length) and lengths[0] / 1.1 <= train_length <= lengths[-1] * 1.1:
-        for panel in panels:
+    for train_length in _train_lengths(whole):
+        for panel in panels if lengths[0] / 1.1 <= train_length <= lengths[-1] * 1.1 else ():
             panel.axvline(train_length, color=theme.quiet, linewidth=1.0, linestyle=(0, (1, 2)), zorder=0)
     figure.canvas.draw()  # settles the layout, from which the labels' distances are taken
     for panel, end in zip(panels, ends, strict=True):
