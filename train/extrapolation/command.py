@@ -18,8 +18,9 @@ from ..config import ConfigError, finite, write_atomically
 from ..console import console, say
 from ..data.corpus import SPLITS
 from ..report.canvas import Plot
-from ..report.extrapolation import Scored, extrapolation_plots, extrapolation_tables
-from ..report.formats import NONE, duration, perplexity_digits, plain
+from ..report.extrapolation import Scored, extrapolation_tables
+from ..report.extrapolation_plots import extrapolation_plots
+from ..report.formats import NONE, amount, duration, perplexity_digits, plain
 from .conventions import CONVENTIONS
 from .evaluate import DEFAULT_TARGETS, extrapolate
 from .limits import check_lengths
@@ -139,9 +140,9 @@ def _show_one(label: str, records: Sequence[Record]) -> None:
         box=box.SIMPLE_HEAD,
         padding=(0, 1, 0, 0),
     )
-    figures = ("nats per token", "95 % interval", "token ppl", "word ppl", "bits per byte")
+    figures = ("nats per token", "95 %", "token ppl", "word ppl", "bits per byte")
     for column in ("protocol", "length", "stride", "tokens", *figures):
-        table.add_column(column, justify="left" if column == "protocol" else "right", overflow="fold")
+        table.add_column(column, justify="left" if column == "protocol" else "right", no_wrap=column == "protocol")
     for record in records:
         r = {key: math.nan if value is None and key != "stride" else value for key, value in record.items()}
         interval = (plain(r[f"cross_entropy_{end}"], 3) for end in ("low", "high"))
@@ -151,14 +152,19 @@ def _show_one(label: str, records: Sequence[Record]) -> None:
             NONE if r["stride"] is None else f"{r['stride']:,}",
             f"{r['tokens']:,}",
             plain(r["cross_entropy"], 3),
-            NONE if r["documents"] < 2 else " to ".join(interval),
+            NONE if r["documents"] < 2 else "–".join(interval),
             plain(r["token_perplexity"], perplexity_digits(r["token_perplexity"])),
-            plain(r["word_perplexity"], perplexity_digits(r["word_perplexity"])),
+            _large(r["word_perplexity"]),
             plain(r["bits_per_byte"], 4),
         )
     console.print(table)
     if any(r["documents"] < 2 for r in records):
         say("one document: nothing to resample, so no interval")
+
+
+def _large(perplexity: float) -> str:
+    """A word perplexity, which of a small model may have many digits."""
+    return plain(perplexity, perplexity_digits(perplexity)) if perplexity < 1e5 else amount(perplexity)
 
 
 def _show_all(scored: Sequence[Scored]) -> None:

@@ -3,7 +3,8 @@
 import math
 
 import pytest
-from lmzoo.train.report.extrapolation import Scored, extrapolation_plots, extrapolation_tables
+from lmzoo.train.report.extrapolation import Scored, extrapolation_tables
+from lmzoo.train.report.extrapolation_plots import extrapolation_plots
 
 
 def record(protocol="sliding", length=128, loss=5.0, stride=None, passport=None, **changes):
