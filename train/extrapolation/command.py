@@ -18,8 +18,9 @@ from ..config import ConfigError, finite, write_atomically
 from ..console import console, say
 from ..data.corpus import SPLITS
 from ..report.canvas import Plot
-from ..report.extrapolation import Scored, extrapolation_plots, extrapolation_tables
-from ..report.formats import NONE, duration, perplexity_digits, plain
+from ..report.extrapolation import Scored, extrapolation_tables
+from ..report.extrapolation_plots import extrapolation_plots
+from ..report.formats import NONE, amount, duration, perplexity_digits, plain
 from .conventions import CONVENTIONS
 from .evaluate import DEFAULT_TARGETS, extrapolate
 from .limits import check_lengths
@@ -139,7 +140,7 @@ def _show_one(label: str, records: Sequence[Record]) -> None:
         box=box.SIMPLE_HEAD,
         padding=(0, 1, 0, 0),
     )
-    figures = ("nats/token", "95 % interval", "token ppl", "word ppl", "bits/byte")
+    figures = ("nats per token", "95 %", "token ppl", "word ppl", "bits per byte")
     for column in ("protocol", "length", "stride", "tokens", *figures):
         table.add_column(column, justify="left" if column == "protocol" else "right", no_wrap=column == "protocol")
     for record in records:
@@ -151,9 +152,9 @@ def _show_one(label: str, records: Sequence[Record]) -> None:
             NONE if r["stride"] is None else f"{r['stride']:,}",
             f"{r['tokens']:,}",
             plain(r["cross_entropy"], 3),
-            NONE if r["documents"] < 2 else " to ".join(interval),
+            NONE if r["documents"] < 2 else "–".join(interval),
             plain(r["token_perplexity"], perplexity_digits(r["token_perplexity"])),
-            plain(r["word_perplexity"], perplexity_digits(r["word_perplexity"])),
+            _large(r["word_perplexity"]),
             plain(r["bits_per_byte"], 4),
         )
     console.print(table)
@@ -161,16 +162,22 @@ def _show_one(label: str, records: Sequence[Record]) -> None:
         say("one document: nothing to resample, so no interval")
 
 
+def _large(perplexity: float) -> str:
+    """A word perplexity, which of a small model may have many digits."""
+    return plain(perplexity, perplexity_digits(perplexity)) if perplexity < 1e5 else amount(perplexity)
+
+
 def _show_all(scored: Sequence[Scored]) -> None:
     variants = list(dict.fromkeys(one.variant for one in scored))
     for content in extrapolation_tables(scored, variants, variants[0]):
-        table = Table(title=content.title, caption=content.sentence, title_justify="left", caption_justify="left")
+        table = Table(title=content.title, title_justify="left")
         table.add_column("model", no_wrap=True)
         for column in content.columns:
             table.add_column(column, justify="right")
         for row in content.rows:
             table.add_row(row.variant, *map(str, row.cells))
         console.print(table)
+        say(f"{content.sentence}\n")
 
 
 def _write(folder: Path, scored: Sequence[Scored]) -> None:

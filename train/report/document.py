@@ -8,7 +8,8 @@ from ..config import flatten
 from .analysis import analysis_plots, analysis_tables
 from .canvas import Plot
 from .costs import cost_table
-from .extrapolation import Scored, extrapolation_plots, extrapolation_tables
+from .extrapolation import Scored, extrapolation_tables
+from .extrapolation_plots import extrapolation_plots
 from .formats import listed
 from .glance import glance_table, headline
 from .load import COMPARISON_FILE, Comparison

@@ -1,12 +1,14 @@
 """``lmzoo extrapolate`` on runs and saved models, and inside ``lmzoo compare``."""
 
 import json
+import shutil
 import subprocess
 import sys
 from io import StringIO
 
 import pytest
 import torch
+import yaml
 from lmzoo.train.cli import main
 from lmzoo.train.comparison import PlannedRun
 from lmzoo.train.extrapolation.children import extrapolate_runs
@@ -17,12 +19,26 @@ from rich.console import Console
 from transformers import LlamaConfig, LlamaForCausalLM
 
 
+@pytest.fixture(scope="module")
+def trained(corpus, cache, tmp_path_factory):
+    """A finished run, trained once for all tests of this file."""
+    folder = tmp_path_factory.mktemp("trained")
+    source = {split: str(corpus / f"{split}.txt") for split in ("train", "validation", "test")}
+    config = {
+        "seed_everything": 3,
+        "model": {"d_model": 16, "n_layers": 1, "n_heads": 2, "warmup_steps": 1},
+        "data": {"source": source, "vocab_size": 270, "context_length": 16, "batch_size": 4, "cache_dir": str(cache)},
+        "trainer": {"max_steps": 4, "accelerator": "cpu"},
+    }
+    (folder / "config.yaml").write_text(yaml.safe_dump(config))
+    assert main(["fit", "--config", str(folder / "config.yaml"), "--run_dir", str(folder / "run")]) == 0
+    return folder / "run"
+
+
 @pytest.fixture
-def fitted(tiny, write, tmp_path):
-    """A finished run of the tiny configuration."""
-    folder = tmp_path / "runs" / "rotary" / "seed-3"
-    assert main(["fit", "--config", str(write(tiny)), "--run_dir", str(folder)]) == 0
-    return folder
+def fitted(trained, tmp_path):
+    """A copy of that run, as the run of a comparison."""
+    return shutil.copytree(trained, tmp_path / "runs" / "rotary" / "seed-3")
 
 
 def test_a_run_by_all_protocols(fitted, capsys, tmp_path):

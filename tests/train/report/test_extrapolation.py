@@ -3,7 +3,8 @@
 import math
 
 import pytest
-from lmzoo.train.report.extrapolation import Scored, extrapolation_plots, extrapolation_tables
+from lmzoo.train.report.extrapolation import Scored, extrapolation_tables
+from lmzoo.train.report.extrapolation_plots import extrapolation_plots
 
 
 def record(protocol="sliding", length=128, loss=5.0, stride=None, passport=None, **changes):
@@ -106,6 +107,13 @@ def test_the_newest_of_like_records_counts_and_interventions_are_rows():
         ("a", f"{math.exp(5.0):.2f}"),
         ("a, window 64", f"{math.exp(3.0):.2f}"),
     ]
+
+
+def test_a_figure_holds_several_training_lengths(scored):
+    longer = all_of("long", 0, {128: 5.0}, passport={"train_length": 512})
+    (plot,) = extrapolation_plots([*scored, *longer], ["rotary", "alibi", "long"], "rotary")
+    assert "training lengths: 128 of rotary and alibi, 512 of long." in plot.caption
+    assert len(extrapolation_tables([*scored, *longer], ["rotary", "alibi", "long"], "rotary")) == 6
 
 
 def test_the_figure_says_what_left_its_frame(scored):
