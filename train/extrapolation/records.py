@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from ..config import finite
+from ..config import finite, write_atomically
 from ..console import say
 
 Record = dict[str, Any]
@@ -52,6 +52,18 @@ def append_record(file: Path, record: Record) -> None:
         stream.write(line.encode("utf-8"))
         stream.flush()
         os.fsync(stream.fileno())
+
+
+def write_records(file: Path, records: Iterable[Record]) -> None:
+    """A file of just these records, whole or not at all."""
+    lines = [json.dumps(finite(record), allow_nan=False) for record in records]
+    write_atomically(file, "".join(f"{line}\n" for line in lines))
+
+
+def unchanged(file: Path, records: Iterable[Record]) -> list[Record]:
+    """Of the records in a file those of the same evaluations without an intervention, as far as they are there."""
+    wanted = {identity({**record, "intervention": None}, record["passport"]) for record in records}
+    return [record for key, record in known_records(file).items() if key in wanted]
 
 
 def identity(settings: Mapping[str, Any], passport: Mapping[str, Any]) -> str:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
@@ -36,6 +38,12 @@ class Plot:
     alt: str
     light: bytes
     dark: bytes
+
+    def write(self, folder: Path) -> None:
+        """The light one into ``folder``, whole or not at all."""
+        temporary = folder / f".{self.file}.{os.getpid()}.tmp"
+        temporary.write_bytes(self.light)
+        temporary.replace(folder / self.file)
 
 
 def draw_plot(draw: Draw, *, file: str, title: str, caption: str, alt: str, height: float = 3.6) -> Plot:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +30,7 @@ def write_report(output: Path) -> tuple[Document, Path]:
     folder = output / "report"
     folder.mkdir(parents=True, exist_ok=True)
     for plot in document.plots:
-        _write_bytes(folder / plot.file, plot.light)
+        plot.write(folder)
     for old in folder.glob("*.png"):
         if old.name not in {plot.file for plot in document.plots}:
             old.unlink()
@@ -81,9 +80,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, list):
         return [_plain(inner) for inner in value]
     return str(value) if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def _write_bytes(file: Path, content: bytes) -> None:
-    temporary = file.with_name(f".{file.name}.{os.getpid()}.tmp")
-    temporary.write_bytes(content)
-    temporary.replace(file)

@@ -34,7 +34,7 @@ def test_a_run(run: Path, capsys: Any) -> None:
         (p, n) for p in ("copy", "passkey", "start") for n in (160, 200)
     }
     card = records[0]["passport"]
-    assert (card["train_length"], card["train_seed"], card["dtype"]) == (16, 3, "float32")
+    assert (card["train_length"], card["seed"], card["dtype"]) == (16, 3, "float32")
     assert len(card["text_sha256"]) == len(card["tokenizer_sha256"]) == 64
     assert card["parameters"] > card["embedding_parameters"] > 0 == card["head_parameters"]
     assert card["split"] == "test"
@@ -64,9 +64,9 @@ def test_a_folder_of_another_maker(tmp_path: Path, tokenizer: Any, capsys: Any) 
     for words, message in (
         (
             ["--lengths", "256", "--probe", "copy"],
-            "lengths: expected lengths that the model's table of positions allows",
+            "lengths: expected at most 128: this model's table of positions ends there",
         ),
-        (["--lengths", "64", "--probe", "start"], "source: give the text of the start probe"),
+        (["--lengths", "64", "--probe", "start", "--source", "nowhere"], "source: expected"),
         (["--lengths", "64", "--probe", "kopy"], "nearest: copy"),
         (["--lengths", "64,a"], "whole numbers with commas"),
         (["--lengths", "64", "--probe", "copy", "--power", "3"], "SoftplusAttention"),
