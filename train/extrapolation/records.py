@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from ..config import finite, write_atomically
+from ..config import ConfigError, finite, write_atomically
 from ..console import say
 
 Record = dict[str, Any]
@@ -39,6 +39,26 @@ def read_records(file: Path) -> list[Record]:
         found.pop(key, None)
         found[key] = record
     return list(found.values())
+
+
+def read_lines(file: Path) -> list[Record]:
+    """The records of a file that is written whole or not at all; empty where there is none.
+
+    Raises:
+        ConfigError: a line is not one JSON object.
+    """
+    if not file.is_file():
+        return []
+    records: list[Record] = []
+    for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), start=1):
+        try:
+            record = json.loads(line)
+        except ValueError as error:
+            raise ConfigError(f"not valid JSON: {error}", place=f"{file}:{number}") from None
+        if not isinstance(record, dict):
+            raise ConfigError("expected one JSON object a line", place=f"{file}:{number}")
+        records.append(record)
+    return records
 
 
 def append_record(file: Path, record: Record) -> None:

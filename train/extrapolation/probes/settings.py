@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ....errors import nearest, require
-from ..records import Record
+from ..records import read_lines
 from .copy_probe import CopyProbe
 from .passkey_probe import PasskeyProbe
 from .run import PROBES
@@ -26,6 +26,7 @@ class ProbesSettings:
         lengths: of the sequences, in tokens. What a probe needs at least depends on the tokenizer: some 100 tokens are
             enough for ``passkey``, 33 for ``copy``.
         samples: sequences of each place.
+        seed: of what is drawn.
 
     Raises:
         ArgumentError: a value is out of range.
@@ -34,6 +35,7 @@ class ProbesSettings:
     names: Sequence[str] = (CopyProbe.name, PasskeyProbe.name)
     lengths: Sequence[int] = ()
     samples: int = 32
+    seed: int = 0
 
     def __post_init__(self) -> None:
         listed = isinstance(self.names, list | tuple) and len(self.names) > 0
@@ -47,23 +49,29 @@ class ProbesSettings:
         if CopyProbe.name in self.names:
             CopyProbe().check_lengths(self.lengths)
         require(type(self.samples) is int and self.samples >= 1, "samples", "1 or more", self.samples)
+        require(type(self.seed) is int and self.seed >= 0, "seed", "0 or more", self.seed)
 
     def as_dict(self) -> dict[str, Any]:
         """As the file has it."""
-        return {"names": list(self.names), "lengths": list(self.lengths), "samples": self.samples}
+        return {"names": list(self.names), "lengths": list(self.lengths), "samples": self.samples, "seed": self.seed}
 
     def as_words(self) -> list[str]:
         """The options of ``lmzoo probe`` that ask for the same."""
-        lengths = ",".join(map(str, self.lengths))
-        return ["--probe", ",".join(self.names), "--lengths", lengths, "--samples", str(self.samples)]
+        words = ["--probe", ",".join(self.names), "--lengths", ",".join(map(str, self.lengths))]
+        return [*words, "--samples", str(self.samples), "--seed", str(self.seed)]
 
-    def answered(self, records: Sequence[Record], code: Mapping[str, Any]) -> bool:
-        """Whether these records are of all that is asked, made by this code (versions and commit)."""
+    def answered(self, run: Path, code: Mapping[str, Any]) -> bool:
+        """Whether a run's records, made by this code (versions and commit), are of all that is asked.
+
+        Records that are older than the run's results are of other weights.
+        """
+        file, results = run / PROBES_FILE, run / "results.json"
+        if not (file.is_file() and results.is_file()) or file.stat().st_mtime_ns < results.stat().st_mtime_ns:
+            return False
         found = {
             (record["probe"], record["length"])
-            for record in records
-            if record["samples"] == self.samples
-            and record["intervention"] is None
+            for record in read_lines(file)
+            if (record["samples"], record["seed"], record["intervention"]) == (self.samples, self.seed, None)
             and all(record["passport"][key] == value for key, value in code.items())
         }
         return found >= {(name, length) for name in self.names for length in self.lengths}
