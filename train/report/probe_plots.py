@@ -137,7 +137,7 @@ def _passkey_plot(comparison: Comparison, one: Probed, suffix: str) -> Plot:
     names, lengths = one.variants(comparison), one.lengths()
     depths = sorted(set(one.frame["depth"]))
     shares = {name: np.full((len(depths), len(lengths)), np.nan) for name in names}
-    means = one.frame.groupby(["variant", "depth", "length"], as_index=False)["ranked_first"].mean()
+    means = one.frame.groupby(["variant", "depth", "length"])["ranked_first"].mean().reset_index()
     for cell in means.to_dict("records"):
         shares[cell["variant"]][depths.index(cell["depth"]), lengths.index(cell["length"])] = cell["ranked_first"]
     rows, across = math.ceil(len(names) / _COLUMNS), min(_COLUMNS, len(names))

@@ -16,7 +16,7 @@ from lmzoo.train.cli import main
 from lmzoo.train.comparison import PlannedRun, read_comparison
 from lmzoo.train.evaluations import evaluate_all, evaluations_of
 from lmzoo.train.extrapolation.protocols import PROTOCOLS, fixed_target
-from lmzoo.train.extrapolation.records import read_records
+from lmzoo.train.extrapolation.records import read_records, unchanged
 from lmzoo.train.extrapolation.stream import text_stream
 from lmzoo.train.extrapolation.subject import load_subject, load_text
 from lmzoo.train.report.load import load_comparison
@@ -60,6 +60,7 @@ def test_a_saved_model_of_transformers_beside_a_run(fitted, corpus, tmp_path, ca
     torch.manual_seed(0)
     sizes = {"hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 1, "num_attention_heads": 2}
     folder = tmp_path / "llama"
+    sizes["max_position_embeddings"] = 16  # made for as many tokens as the run, or the two would not share a figure
     LlamaForCausalLM(LlamaConfig(vocab_size=len(tokenizer), **sizes)).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     words = ["--lengths", "16,32", "--protocol", "sliding", "--source", str(corpus / "test.txt"), "--split", "train"]
@@ -161,11 +162,11 @@ def test_changes_of_a_run_are_exact_and_their_records_kept_apart(tiny, write, tm
     assert sorted((str(r["intervention"]), r["length"]) for r in records) == sorted(
         (str(change), length) for change in CHANGES for length in (72, 96)
     )
-    # the model as it is stands in the same figure, which has a name of its own
+    # the figure has a name of its own, and beside the changed model in it stands the model as it is
     assert (folder / "extrapolation-window-64.png").is_file()
     assert not (folder / "extrapolation.png").exists()
-    drawn = (folder / "extrapolation-records-window-64.jsonl").read_text().splitlines()
-    assert [json.loads(line)["model"] for line in drawn] == ["run"] * 2 + ["run, window=64"] * 2
+    plain, limited = ([r for r in records if r["intervention"] == change] for change in (None, "window=64"))
+    assert unchanged(folder / "extrapolation.jsonl", limited) == plain
 
     subject = load_subject(str(folder), label="run")
     stream = text_stream(subject.tokenizer, load_text(subject))
@@ -190,15 +191,18 @@ def test_changes_of_a_run_are_exact_and_their_records_kept_apart(tiny, write, tm
 
 
 @pytest.mark.slow
-def test_compare_with_lengths(tiny, write, tmp_path, lmzoo):
+def test_compare_with_lengths_and_probes(tiny, write, tmp_path, lmzoo):
     variants = {"rotary": None, "alibi": {"model": {"position": "ALiBi"}}}
     comparison = {"name": "two", "base": tiny, "variants": variants, "baseline": "rotary", "seeds": [0]}
-    file = write(comparison | {"lengths": [16, 64]}, "two.yaml")
+    asked = {"lengths": [16, 64], "probes": {"names": ["copy", "start"], "lengths": [40], "samples": 2}}
+    file = write(comparison | asked, "two.yaml")
     lmzoo("compare", file, "--output", tmp_path / "out")
     page = (tmp_path / "out" / "report" / "report.md").read_text()
     assert "## Beyond the training length" in page
     assert "### Sliding windows: token perplexity by window length" in page
-    assert (tmp_path / "out" / "report" / "extrapolation.png").is_file()
+    assert "### Copying from the far end: share copied" in page
+    for name in ("extrapolation", "copy-accuracy", "copy-gain", "start-loss"):
+        assert (tmp_path / "out" / "report" / f"{name}.png").is_file()
     rows = [json.loads(line) for line in (tmp_path / "out" / "report" / "records.jsonl").read_text().splitlines()]
     assert sum(row["protocol"] == "fixed_target" for row in rows) == 2 * 2
     assert all(len(run.extrapolation) == 6 for run in load_comparison(tmp_path / "out").runs)

@@ -103,7 +103,7 @@ def test_the_newest_of_like_records_counts_and_interventions_are_rows():
     ]
     (table,) = extrapolation_tables(found, ["a"], "a")
     assert [(row.variant, row.cells[0].text) for row in table.rows] == [
-        ("a", f"{math.exp(5.0):.1f}"),
+        ("a", f"{math.exp(5.0):.2f}"),
         ("a, window 64", f"{math.exp(3.0):.2f}"),
     ]
 
