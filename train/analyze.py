@@ -177,6 +177,4 @@ def _figure(value: float | None, digits: int) -> str:
 def _write(folder: Path, plots: Sequence[Plot]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for plot in plots:
-        temporary = folder / f".{plot.file}.{os.getpid()}.tmp"
-        temporary.write_bytes(plot.light)
-        temporary.replace(folder / plot.file)
+        plot.write(folder)

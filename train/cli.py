@@ -87,7 +87,7 @@ def _implementation(command: str) -> Callable[[list[str]], int]:
 
         return numbers
     if command == "probe":
-        from .extrapolation.probe_command import main as probe
+        from .extrapolation.probes.command import main as probe
 
         return probe
     if command == "tokenizer":

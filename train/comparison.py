@@ -22,6 +22,7 @@ from .config import (
     load_yaml_with_places,
     merge,
 )
+from .extrapolation.probes.settings import ProbesSettings
 from .number_settings import ProbeSettings
 from .report.load import run_folder
 from .run import HARMLESS
@@ -38,6 +39,7 @@ KEYS = (
     "lengths",
     "analyze",
     "numbers_probe",
+    "probes",
     "output",
 )
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -78,6 +80,7 @@ class Comparison:
         lengths: windows at which every finished run is evaluated by all protocols; none if empty.
         analyze: what every finished run is analysed for; None analyses nothing.
         numbers_probe: what every finished run is probed with; None asks for no probe.
+        probes: what is asked of every finished run's use of its context; None asks nothing.
     """
 
     name: str
@@ -91,6 +94,7 @@ class Comparison:
     lengths: tuple[int, ...] = ()
     analyze: AnalysisSettings | None = None
     numbers_probe: ProbeSettings | None = None
+    probes: ProbesSettings | None = None
 
     def plan(self, variant: str, seed: int) -> PlannedRun:
         """The run of one variant and seed. Raises :class:`ConfigError` for a configuration that cannot be used.
@@ -102,9 +106,10 @@ class Comparison:
         words = ["--allow_classes"] if self.allow_classes else []
         origin = f"{self.origin}, variant {variant}"
         cli = TrainingCLI("fit", words, config=config, origin=origin)
-        for length in self.lengths:
+        probed = self.probes.lengths if self.probes else ()
+        for key, length in (*(("lengths", n) for n in self.lengths), *(("probes.lengths", n) for n in probed)):
             try:
-                cli.model.check_length(length, "lengths")
+                cli.model.check_length(length, key)
             except ArgumentError as error:
                 raise ConfigError(str(error), place=origin) from None
         return PlannedRun(variant, seed, cli.resolved(), run_folder(self.output, variant, seed))
@@ -121,6 +126,7 @@ class Comparison:
             **({"lengths": list(self.lengths)} if self.lengths else {}),
             **({"analyze": asdict(self.analyze)} if self.analyze else {}),
             **({"numbers_probe": asdict(self.numbers_probe)} if self.numbers_probe else {}),
+            **({"probes": self.probes.as_dict()} if self.probes else {}),
         }
 
     def refuse_other_runs(self) -> None:
@@ -191,6 +197,7 @@ def read_comparison(
         lengths=read_lengths(raw.get("lengths"), places),
         analyze=read_settings(AnalysisSettings, raw.get("analyze"), "analyze", places),
         numbers_probe=read_settings(ProbeSettings, raw.get("numbers_probe"), "numbers_probe", places),
+        probes=read_settings(ProbesSettings, raw.get("probes"), "probes", places),
     )
 
 

@@ -1,4 +1,4 @@
-"""The keys of a comparison file that ask for more than perplexity: ``lengths``, ``analyze``, ``numbers_probe``."""
+"""The keys of a comparison file that ask for more than perplexity: lengths, analyze, numbers_probe, probes."""
 
 from __future__ import annotations
 
@@ -35,8 +35,10 @@ def read_settings(cls: type[Settings], given: object, key: str, places: Places) 
     Raises:
         ConfigError: naming the key, what was expected and the nearest valid names.
     """
-    if given is None or isinstance(given, bool):
-        return cls() if given else None
+    if given is None or given is False:
+        return None
+    if given is True:
+        given = {}
     if not isinstance(given, Mapping):
         message = f"expected true, false or a mapping of settings, got {given!r}"
         raise ConfigError(message, key=key, place=places.find(key))

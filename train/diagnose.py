@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from .diagnose_plots import attention_plots, threshold_plots
 from .diagnose_record import histograms, phase_records, threshold_record, weights_record
 from .diagnose_run import Windows, open_run, take_windows
 from .diagnose_weights import Reading, has_threshold, read_weights
+from .options import lengths_from
 from .records import passport
 from .report.canvas import Plot
 
@@ -69,7 +69,7 @@ def main(arguments: list[str]) -> int:
     folder = diagnose(
         a.run,
         output=a.output,
-        lengths=None if a.lengths is None else _numbers(a.lengths),
+        lengths=None if a.lengths is None else lengths_from(a.lengths),
         split=a.split,
         windows=a.windows,
         rows=a.rows,
@@ -169,16 +169,6 @@ def _write(folder: Path, record: dict[str, Any], plots: Sequence[Plot]) -> None:
     """Plots first, the numbers last: where they are, all is there."""
     folder.mkdir(parents=True, exist_ok=True)
     for plot in plots:
-        temporary = folder / f".{plot.file}.{os.getpid()}.tmp"
-        temporary.write_bytes(plot.light)
-        temporary.replace(folder / plot.file)
+        plot.write(folder)
     record["plots"] = [{"file": p.file, "title": p.title, "caption": p.caption, "alt": p.alt} for p in plots]
     write_atomically(folder / "diagnose.json", json.dumps(finite(record), indent=1, allow_nan=False) + "\n")
-
-
-def _numbers(text: str) -> list[int]:
-    """``256,512,1024`` as numbers."""
-    try:
-        return [int(word) for word in text.strip("[] ").split(",")]
-    except ValueError:
-        raise ArgumentError("lengths", "whole numbers with commas between them, such as 256,512,1024", text) from None

@@ -45,8 +45,8 @@ class Evaluation:
 def evaluations_of(comparison: Comparison) -> list[Evaluation]:
     """The evaluations that a comparison file asks for."""
     asked = []
+    code = {"versions": versions(), "commit": commit()}
     if lengths := comparison.lengths:
-        code = {"versions": versions(), "commit": commit()}
         at = ("--lengths", ",".join(map(str, lengths)), "--no_figure")
         steps = len(lengths) * len(PROTOCOLS)
         asked.append(Evaluation("extrapolate", at, steps, lambda folder: _lengths_missing(folder, lengths, code)))
@@ -56,6 +56,9 @@ def evaluations_of(comparison: Comparison) -> list[Evaluation]:
     if probe := comparison.numbers_probe:
         words = tuple(probe.as_words())
         asked.append(Evaluation("numbers", words, 1, lambda folder: not is_probed(folder, probe.as_passport())))
+    if probes := comparison.probes:
+        words = (*probes.as_words(), "--no_figure")
+        asked.append(Evaluation("probe", words, 1, lambda folder: not probes.answered(folder, code)))
     return asked
 
 

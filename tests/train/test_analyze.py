@@ -14,7 +14,7 @@ from lmzoo.train.analyze_run import is_analyzed
 from lmzoo.train.analyze_settings import AnalysisSettings
 from lmzoo.train.cli import main
 from lmzoo.train.config import ConfigError, load_yaml, write_yaml
-from lmzoo.train.report.load import read_analysis
+from lmzoo.train.extrapolation.records import read_lines
 from lmzoo.train.text_statistics import distinct, sequence_repetition
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -36,7 +36,7 @@ def fitted(tiny, write, tmp_path):
 
 
 def records_of(folder, kind):
-    return [record for record in read_analysis(folder / "analysis.jsonl") if record["kind"] == kind]
+    return [record for record in read_lines(folder / "analysis.jsonl") if record["kind"] == kind]
 
 
 def or_none(value):
@@ -213,7 +213,7 @@ def test_several_runs_are_drawn_together(fitted, tmp_path):
     out = analyze(runs, AnalysisSettings(split="validation", prompts=0), output=tmp_path / "plots", device="cpu")
     assert {f.name for f in out.iterdir()} == {"loss-by-decile.png", "loss-by-decile-difference.png"}
     for run in runs:
-        assert [r["kind"] for r in read_analysis(run / "analysis.jsonl")] == ["settings", "deciles"]
+        assert [r["kind"] for r in read_lines(run / "analysis.jsonl")] == ["settings", "deciles"]
         assert not (run / "continuations.jsonl").exists()
 
 

@@ -2,33 +2,30 @@
 
 from __future__ import annotations
 
-import json
 import math
-import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
-import torch
 from jsonargparse import ArgumentParser
 from rich import box
 from rich.table import Table
 
-from ...errors import ArgumentError, require
-from ..config import ConfigError, finite, write_atomically
+from ...errors import require
+from ..config import ConfigError
 from ..console import console, say
-from ..data.corpus import SPLITS
-from ..report.canvas import Plot
+from ..options import lengths_from
 from ..report.extrapolation import Scored, extrapolation_tables
 from ..report.extrapolation_plots import extrapolation_plots
 from ..report.formats import NONE, amount, duration, perplexity_digits, plain
+from .arguments import DTYPES, add_subject_arguments, check_subject_arguments
 from .conventions import CONVENTIONS
 from .evaluate import DEFAULT_TARGETS, extrapolate
+from .interventions import intervention_from, slug
 from .limits import check_lengths
 from .protocols import PROTOCOLS
-from .records import Record
+from .records import Record, unchanged, write_records
 from .subject import Subject, label_of, load_subject, load_text
-
-_DTYPES = {"float32": torch.float32, "float64": torch.float64, "bfloat16": torch.bfloat16}
 
 _DESCRIPTION = """Score models on windows longer than those of training, in three protocols:
 non_overlapping: windows side by side; longer ones lower the loss by themselves, since fewer tokens have little context.
@@ -36,10 +33,12 @@ sliding: windows overlap and only the last 'stride' tokens of each are scored, a
 fixed_target: one fixed set of tokens at every length: does a longer context help? This is the honest test.
 Documents follow each other with a separator before each, which is context and never scored. Every record says which
 corpus, how many tokens, words and bytes it is of, with a 95 % interval from resampling documents. Records are added to
-extrapolation.jsonl as they are made; the same command again makes only what is missing.
+extrapolation.jsonl as they are made; the same command again makes only what is missing. A model may be changed for the
+time of its evaluation, as by --window 256; such records are kept apart, and drawn beside those of the model as it is.
 Examples:
   lmzoo extrapolate runs/tiny/seed-0 --lengths 128,256,512,1024,2048
   lmzoo extrapolate runs/attention/*/seed-0 --lengths 256,512,1024 --protocol sliding --stride 64
+  lmzoo extrapolate runs/tiny/seed-0 --lengths 128,256,512,1024 --rotary_extension yarn:4
   lmzoo extrapolate gpt2 --lengths 1024 --as lm-eval --source wikitext-2 --raw"""
 
 
@@ -65,35 +64,22 @@ def main(arguments: Sequence[str]) -> int:
         "page, detokenised, words and bytes of the original. fairseq: lines with their ends scored, blocks of --stride "
         "tokens after the rest of the length as context window",
     )
-    parser.add_argument("--split", type=str | None, default=None, help="test, if there is one, else validation")
-    parser.add_argument(
-        "--source", type=str | None, default=None, help="text to score; a run's own, python-docs for other models"
-    )
-    parser.add_argument("--raw", action="store_true", help="with --source wikitext-...: the form without <unk>")
-    parser.add_argument("--detokenize", action="store_true", help="with --source wikitext-...: undo its spacing")
     parser.add_argument("--output", type=str | None, default=None, help="folder of records and figure")
-    parser.add_argument(
-        "--device", type=str, default="cuda" if torch.cuda.is_available() else "cpu", help="cpu or cuda"
-    )
-    parser.add_argument("--dtype", type=str, default="float32", help=f"precision: {', '.join(_DTYPES)}")
     parser.add_argument("--batch_tokens", type=int | None, default=None, help="tokens read at once; by device if unset")
-    parser.add_argument("--no_figure", action="store_true", help="records only, without the figure")
-    parser.add_argument(
-        "--allow_classes", action="store_true", help="allow class paths outside lmzoo, which runs the code they name"
-    )
+    add_subject_arguments(parser)
     a = parser.parse_args(list(arguments))
-    require(a.dtype in _DTYPES, "dtype", " or ".join(_DTYPES), a.dtype)
-    require(a.split is None or a.split in SPLITS, "split", " or ".join(SPLITS), a.split)
+    check_subject_arguments(a)
     require(a.targets >= 0, "targets", "0 (all) or more", a.targets)
     require(a.convention in (None, *CONVENTIONS), "as", " or ".join(CONVENTIONS), a.convention)
-    lengths = _numbers(a.lengths)
+    lengths = lengths_from(a.lengths)
     protocol = a.convention or a.protocol
+    change = intervention_from(a)
     scored: list[Scored] = []
     subject: Subject | None = None
     for place, label in zip(a.models, _labels(a.models)):
         subject = load_subject(place, label=label, allow_classes=a.allow_classes)
         check_lengths(subject.model, lengths)
-        subject.model.to(a.device, _DTYPES[a.dtype])
+        subject.model.to(a.device, DTYPES[a.dtype])
         text = load_text(subject, protocol, split=a.split, source=a.source, raw=a.raw, detokenize=a.detokenize)
         file = subject.records_file(a.output)
         say(f"{label}: {text.corpus}, {text.more['split']} split; records in {file}")
@@ -106,21 +92,24 @@ def main(arguments: Sequence[str]) -> int:
             stride=a.stride,
             targets=a.targets or None,
             within=a.within,
+            intervention=change,
             train_length=subject.train_length,
             seed=subject.seed,
             batch_tokens=a.batch_tokens,
             output=file,
             on_record=_tell,
         )
-        _show_one(label, records)
-        scored += [Scored(label, 0, record) for record in records]
+        _show_one(label if change is None else f"{label}, {change.describe()}", records)
+        # a change is looked at beside the model without it, where that was scored
+        before = [] if change is None else unchanged(file, records)
+        scored += [Scored(label, 0, record) for record in (*before, *records)]
     assert subject is not None
     if len(a.models) > 1:
         _show_all(scored)
     if not a.no_figure:
         folder = Path(a.output) if a.output else subject.records_file(None).parent
         folder = folder if len(a.models) == 1 or a.output else Path("runs") / "extrapolation"
-        _write(folder, scored)
+        _write(folder, scored, slug(change))
     return 0
 
 
@@ -180,19 +169,17 @@ def _show_all(scored: Sequence[Scored]) -> None:
         say(f"{content.sentence}\n")
 
 
-def _write(folder: Path, scored: Sequence[Scored]) -> None:
+def _write(folder: Path, scored: Sequence[Scored], change: str) -> None:
     """The figures, and beside them the records that they were drawn from."""
     variants = list(dict.fromkeys(one.variant for one in scored))
-    plots: list[Plot] = extrapolation_plots(scored, variants, variants[0])
     folder.mkdir(parents=True, exist_ok=True)
-    for plot in plots:
-        temporary = folder / f".{plot.file}.{os.getpid()}.tmp"
-        temporary.write_bytes(plot.light)
-        temporary.replace(folder / plot.file)
-        say(f"figure: {folder / plot.file}")
+    for plot in extrapolation_plots(scored, variants, variants[0]):
+        own = replace(plot, file=plot.file.replace("extrapolation", f"extrapolation{change}", 1))
+        own.write(folder)
+        say(f"figure: {folder / own.file}")
     if len(variants) > 1:
-        lines = [json.dumps(finite({"model": one.variant, **one.record}), allow_nan=False) for one in scored]
-        write_atomically(folder / "extrapolation-records.jsonl", "".join(f"{line}\n" for line in lines))
+        records = ({"model": one.variant, **one.record} for one in scored)
+        write_records(folder / f"extrapolation-records{change}.jsonl", records)
 
 
 def _labels(places: Sequence[str]) -> list[str]:
@@ -200,11 +187,3 @@ def _labels(places: Sequence[str]) -> list[str]:
     if len(set(places)) < len(places):
         raise ConfigError("expected different models, got one twice", key="models")
     return labels if len(set(labels)) == len(labels) else list(places)
-
-
-def _numbers(text: str) -> list[int]:
-    """``256,512,1024`` as numbers."""
-    try:
-        return [int(word) for word in text.strip("[] ").split(",")]
-    except ValueError:
-        raise ArgumentError("lengths", "whole numbers with commas between them, such as 256,512,1024", text) from None

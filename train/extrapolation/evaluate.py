@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from torch import nn
 from transformers import PreTrainedTokenizerBase
 
 from ...errors import nearest, require
 from ..perplexity import figures
 from .conventions import CONVENTIONS, convention_stream, fairseq_windows, lm_eval_windows
+from .evaluating import evaluating, progress_bar
 from .interval import interval
+from .interventions import Intervention
 from .limits import check_lengths
-from .passport import passport
+from .passport import model_passport, text_passport
 from .protocols import PROTOCOLS, Windows, Within, fixed_target, non_overlapping, sliding
 from .records import Record, append_record, identity, known_records
 from .scorers import scorer_for
@@ -32,16 +30,6 @@ from .sums import by_document, by_position, score
 DEFAULT_TARGETS = 16384
 _BATCH_TOKENS = {"cpu": 1 << 13, "cuda": 1 << 16}
 _PROBE_TOKENS = 16
-
-
-class Intervention(Protocol):
-    """A change of a model for the time of an evaluation."""
-
-    def describe(self) -> str:
-        """What it does, the same words for the same change; the record carries them."""
-
-    def __call__(self, model: nn.Module) -> AbstractContextManager[Any]:
-        """The context in which the model is changed."""
 
 
 @dataclass(frozen=True)
@@ -117,8 +105,10 @@ def extrapolate(
         for name in names
         for length in sorted(lengths)
     ]
-    own: dict[str, Any] = {"corpus": text.corpus, "train_length": train_length, "seed": seed, "more": text.more}
-    cards = {name: passport(model, tokenizer, stream, **own) for name, stream in streams.items()}
+    own = model_passport(model, tokenizer, train_length=train_length, seed=seed)
+    cards = {
+        name: {**text_passport(stream, corpus=text.corpus, more=text.more), **own} for name, stream in streams.items()
+    }
     file = None if output is None else Path(output)
     known = known_records(file)
     keys = [identity(job.settings, cards[_stream_name(job.settings["protocol"])]) for job in jobs]
@@ -126,7 +116,7 @@ def extrapolate(
     size = batch_tokens or _BATCH_TOKENS.get(device.type, _BATCH_TOKENS["cuda"])
     records = []
     pending = sum(job.windows.inputs for job, key in zip(jobs, keys) if key not in known)
-    with _changed(model, intervention), _progress() as progress:
+    with evaluating(model, intervention), progress_bar() as progress:
         task = progress.add_task("", total=pending)
         for job, key in zip(jobs, keys):
             name = _stream_name(job.settings["protocol"])
@@ -235,22 +225,3 @@ def _stream(name: str, tokenizer: PreTrainedTokenizerBase, text: Text) -> TextSt
     if name in CONVENTIONS:
         return convention_stream(name, tokenizer, text.documents)
     return text_stream(tokenizer, text)
-
-
-@contextlib.contextmanager
-def _changed(model: nn.Module, intervention: Intervention | None) -> Iterator[None]:
-    """In evaluation mode and with the intervention, if any; as before afterwards."""
-    trains = model.training
-    model.eval()
-    try:
-        with contextlib.nullcontext() if intervention is None else intervention(model):
-            yield
-    finally:
-        model.train(trains)
-
-
-def _progress() -> Progress:
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f} %"))
-    times = (TimeElapsedColumn(), TextColumn("left:"), TimeRemainingColumn())
-    return Progress(*columns, *times, console=console, transient=True, disable=not console.is_terminal)

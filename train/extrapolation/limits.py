@@ -1,4 +1,4 @@
-"""How long a window a model can read at all."""
+"""How long a window a model was trained on, and how long a one it can read at all."""
 
 from __future__ import annotations
 
@@ -12,6 +12,18 @@ from ...models import Decoder, LMZooForCausalLM
 
 # Rows that some models keep before position 0 in their tables (OPT has two).
 _SPARE_ROWS = 2
+
+
+def train_length_of(model: nn.Module) -> int | None:
+    """Tokens of a training context: what our exports record, else the length that a model of Hugging Face is said to be
+    made for (``max_position_embeddings``); None where neither is known.
+    """
+    config = getattr(model, "config", None)
+    for name in ("train_length", "max_position_embeddings"):
+        length = getattr(config, name, None)
+        if isinstance(length, int):
+            return length
+    return None
 
 
 def length_limit(model: nn.Module) -> int | None:

@@ -12,30 +12,30 @@ from transformers import PreTrainedTokenizerBase
 from ...models import Decoder, LMZooForCausalLM, count_built
 from ...tokenization import tokenizer_sha256
 from ..environment import commit, versions
+from .limits import train_length_of
 from .stream import TextStream
 
 
-def passport(
-    model: nn.Module,
-    tokenizer: PreTrainedTokenizerBase,
-    stream: TextStream,
-    *,
-    corpus: str,
-    train_length: int | None,
-    seed: int | None,
-    more: dict[str, Any],
-) -> dict[str, Any]:
-    """Corpus, text, tokenizer, model and code; ``more`` is what the caller knows of the corpus beyond that."""
-    total, embedding, head = _parameters(model)
+def text_passport(stream: TextStream, *, corpus: str, more: dict[str, Any]) -> dict[str, Any]:
+    """Of the text; ``more`` is what the caller knows of the corpus beyond what can be seen."""
     return {
         "corpus": corpus,
         "text_sha256": stream.text_sha256,
         "documents": stream.documents,
         "word_rule": stream.word_rule,
         **more,
+    }
+
+
+def model_passport(
+    model: nn.Module, tokenizer: PreTrainedTokenizerBase, *, train_length: int | None, seed: int | None
+) -> dict[str, Any]:
+    """Of tokenizer, model and code; the training length is what the model says where it is not given."""
+    total, embedding, head = _parameters(model)
+    return {
         "tokenizer_sha256": tokenizer_sha256(tokenizer),
         "weights_sha256": weights_sha256(model),
-        "train_length": train_length if train_length is not None else _train_length(model),
+        "train_length": train_length if train_length is not None else train_length_of(model),
         "dtype": str(next(model.parameters()).dtype).removeprefix("torch."),
         "seed": seed,
         "parameters": total,
@@ -55,16 +55,6 @@ def weights_sha256(model: nn.Module) -> str:
         flat = tensor.detach().cpu().contiguous().flatten()
         found.update(flat.view(torch.uint8).numpy() if flat.numel() else b"")
     return found.hexdigest()
-
-
-def _train_length(model: nn.Module) -> int | None:
-    """What our exports record; of other models ``max_position_embeddings``, the length they are said to be made for."""
-    config = getattr(model, "config", None)
-    for name in ("train_length", "max_position_embeddings"):
-        value = getattr(config, name, None)
-        if isinstance(value, int):
-            return value
-    return None
 
 
 def _parameters(model: nn.Module) -> tuple[int, int, int]:

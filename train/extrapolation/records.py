@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from ..config import finite
+from ..config import ConfigError, finite, write_atomically
 from ..console import say
 
 Record = dict[str, Any]
@@ -41,6 +41,26 @@ def read_records(file: Path) -> list[Record]:
     return list(found.values())
 
 
+def read_lines(file: Path) -> list[Record]:
+    """The records of a file that is written whole or not at all; empty where there is none.
+
+    Raises:
+        ConfigError: a line is not one JSON object.
+    """
+    if not file.is_file():
+        return []
+    records: list[Record] = []
+    for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), start=1):
+        try:
+            record = json.loads(line)
+        except ValueError as error:
+            raise ConfigError(f"not valid JSON: {error}", place=f"{file}:{number}") from None
+        if not isinstance(record, dict):
+            raise ConfigError("expected one JSON object a line", place=f"{file}:{number}")
+        records.append(record)
+    return records
+
+
 def append_record(file: Path, record: Record) -> None:
     """Add one record, on a line of its own also where the line before was cut off; on the disk when this returns."""
     file.parent.mkdir(parents=True, exist_ok=True)
@@ -52,6 +72,18 @@ def append_record(file: Path, record: Record) -> None:
         stream.write(line.encode("utf-8"))
         stream.flush()
         os.fsync(stream.fileno())
+
+
+def write_records(file: Path, records: Iterable[Record]) -> None:
+    """A file of just these records, whole or not at all."""
+    lines = [json.dumps(finite(record), allow_nan=False) for record in records]
+    write_atomically(file, "".join(f"{line}\n" for line in lines))
+
+
+def unchanged(file: Path, records: Iterable[Record]) -> list[Record]:
+    """Of the records in a file those of the same evaluations without an intervention, as far as they are there."""
+    wanted = {identity({**record, "intervention": None}, record["passport"]) for record in records}
+    return [record for key, record in known_records(file).items() if key in wanted]
 
 
 def identity(settings: Mapping[str, Any], passport: Mapping[str, Any]) -> str:

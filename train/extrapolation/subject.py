@@ -9,6 +9,7 @@ from typing import Any
 from torch import nn
 from transformers import PreTrainedTokenizerBase
 
+from ...models import LMZooForCausalLM
 from ..config import ConfigError, load_yaml
 from ..data import load_source
 from ..data.cache import cache_root
@@ -45,11 +46,19 @@ class Subject:
     train_length: int | None = None
     seed: int | None = None
 
+    @property
+    def home(self) -> Path:
+        """Where its records go: the run's folder, one under runs/ for other models."""
+        return self.folder or _OUTPUT / self.name
+
+    @property
+    def name(self) -> str:
+        """The label as a folder's name."""
+        return self.label.replace("/", "_")
+
     def records_file(self, output: str | Path | None) -> Path:
-        """Where its records go: its own folder, or ``output``; a folder of its label's under runs/ if neither is."""
-        if output is not None:
-            return Path(output) / self.label.replace("/", "_") / RECORDS_FILE
-        return (self.folder or _OUTPUT / self.label.replace("/", "_")) / RECORDS_FILE
+        """The records of its extrapolation: in its home, or in a folder of its own inside ``output``."""
+        return (self.home if output is None else Path(output) / self.name) / RECORDS_FILE
 
 
 def is_run(place: str) -> bool:
@@ -77,28 +86,32 @@ def load_subject(place: str, *, label: str, allow_classes: bool = False) -> Subj
         return Subject(label, load_pretrained(place, hub=True), load_tokenizer(place))
     cli, _ = open_run(place, allow_classes=allow_classes)
     data = cli.datamodule
+    length = int(data.context_length)
     keys = {"source": data.source, "raw": data.raw, "detokenize": data.detokenize, "cache": data.cache}
     return Subject(
         label,
-        cli.model.network,
+        # the wrapper tells the training length to what asks the model for it
+        LMZooForCausalLM.from_decoder(cli.model.network, train_length=length).eval(),
         data.tokenizer,
         Path(place),
         keys,
-        int(data.context_length),
+        length,
         int(cli.config.seed_everything),
     )
 
 
 def load_text(
     subject: Subject,
-    protocol: str,
+    protocol: str | None = None,
     *,
-    split: str | None,
-    source: str | None,
-    raw: bool,
-    detokenize: bool,
+    split: str | None = None,
+    source: str | None = None,
+    raw: bool = False,
+    detokenize: bool = False,
 ) -> Text:
     """A split of ``source``, or of the run's own; test if there is one and ``split`` does not say otherwise.
+
+    A ``protocol`` of another convention may cut documents in its own way.
 
     Raises:
         ConfigError: the corpus has no such split.

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
@@ -36,6 +38,12 @@ class Plot:
     alt: str
     light: bytes
     dark: bytes
+
+    def write(self, folder: Path) -> None:
+        """The light one into ``folder``, whole or not at all."""
+        temporary = folder / f".{self.file}.{os.getpid()}.tmp"
+        temporary.write_bytes(self.light)
+        temporary.replace(folder / self.file)
 
 
 def draw_plot(draw: Draw, *, file: str, title: str, caption: str, alt: str, height: float = 3.6) -> Plot:
@@ -78,6 +86,8 @@ def page_settings(theme: Theme) -> Any:
 def label_ends(axes: Axes, ends: dict[str, tuple[float, float, str]]) -> None:
     """Write each line's name right of its end (x, y, colour), moved apart where they would overlap.
 
+    A thin line leads from an end to a name that had to move.
+
     The axes' limits must be set before, since the distances are those on the paper.
     """
     low, high = axes.get_ylim()
@@ -86,12 +96,17 @@ def label_ends(axes: Axes, ends: dict[str, tuple[float, float, str]]) -> None:
     order = sorted(ends, key=lambda name: ends[name][1])
     places = [min(max(ends[name][1], low), high) for name in order]
     heights = spread_apart(places, _LABEL_HEIGHT * unit, low, high)
+    crowded = any(abs(a - b) > _LABEL_HEIGHT / 2 * unit for a, b in zip(places, heights, strict=True))
     for name, height in zip(order, heights, strict=True):
         x, y, colour = ends[name]
+        end = min(max(y, low), high)
+        moved = abs(height - end) > _LABEL_HEIGHT / 2 * unit
+        leader = {"arrowstyle": "-", "color": colour, "linewidth": 0.6, "alpha": 0.6, "shrinkA": 0.0, "shrinkB": 3.0}
         axes.annotate(
             name,
-            xy=(x, min(max(y, low), high)),
-            xytext=(8, (height - min(max(y, low), high)) / unit),
+            xy=(x, end),
+            xytext=(18 if crowded else 8, (height - end) / unit),
+            arrowprops={**leader, "relpos": (0.0, 0.5)} if moved else None,
             textcoords="offset points",
             color=colour,
             va="center",

@@ -17,6 +17,8 @@ from .number_plots import number_plots
 from .numbers import number_tables
 from .passport import RULE, Group, like_groups, records_frame
 from .plots import loss_plots, point_plots
+from .probe_plots import context_plots
+from .probes import probe_tables
 from .tables import Cell, Table, TableRow, passport_rows, quality_tables
 from .theme import DARK, LIGHT
 
@@ -35,7 +37,8 @@ class Document:
     """A report's content, in the order in which it is shown.
 
     Attributes:
-        extrapolation: loss by window length, a table a protocol; empty where no run was evaluated so.
+        extrapolation: loss by window length, a table a protocol, then what probes found; empty where no run was
+            evaluated so.
         colours: for each variant its colour on a light and on a dark page, as in the plots.
         rule: when figures share a table.
         troubles: runs that failed, are unfinished or missing, and anything left out; empty when all is well.
@@ -72,7 +75,10 @@ def build_document(comparison: Comparison) -> Document:
         glance=glance_table(comparison, groups),
         quality=[*quality_tables(comparison, groups), *number_tables(comparison)],
         analysis=analysis_tables(comparison),
-        extrapolation=extrapolation_tables(scored, comparison.variants, comparison.baseline),
+        extrapolation=[
+            *extrapolation_tables(scored, comparison.variants, comparison.baseline),
+            *probe_tables(comparison),
+        ],
         cost=cost_table(comparison),
         changes=_changes(comparison),
         plots=[
@@ -81,6 +87,7 @@ def build_document(comparison: Comparison) -> Document:
             *analysis_plots(comparison),
             *number_plots(comparison),
             *extrapolation_plots(scored, comparison.variants, comparison.baseline),
+            *context_plots(comparison),
         ],
         passports=[_passport(group) for group in groups],
         rule=RULE,
@@ -136,6 +143,9 @@ def _troubles(comparison: Comparison) -> list[tuple[str, str]]:
     if comparison.analyze:
         without = [f"{run.variant}, seed {run.seed}" for run in comparison.finished if not run.analysis]
         troubles += [(name, "not analysed; run the comparison again to go on") for name in without]
+    if comparison.probe:
+        without = [f"{run.variant}, seed {run.seed}" for run in comparison.finished if not run.probes]
+        troubles += [(name, "not probed; run the comparison again to go on") for name in without]
     missing: dict[str, list[str]] = {}
     for variant, seed in comparison.missing:
         missing.setdefault(variant, []).append(str(seed))

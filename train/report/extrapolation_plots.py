@@ -48,7 +48,8 @@ def extrapolation_plots(scored: Sequence[Scored], variants: Sequence[str], basel
                 + "Dots are seeds, lines their means. " * (frame["seed"].nunique() > 1)
                 + (f"Above the frame in part: {', '.join(hidden)}." if hidden else ""),
                 alt=_alt(own, names, metric),
-                height=0.9 + 2.3 * len(own),
+                # every name has room beside its panel
+                height=0.9 + max(2.3, 0.5 + 0.19 * len(names)) * len(own),
             )
         )
     return plots

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ..config import ConfigError, load_yaml
-from ..extrapolation.records import RECORDS_FILE, read_records
+from ..extrapolation.probes.settings import PROBES_FILE
+from ..extrapolation.records import RECORDS_FILE, read_lines, read_records
 
 State = Literal["finished", "failed", "unfinished"]
 Row = dict[str, Any]
@@ -30,6 +31,7 @@ class Run:
         failure: ``failure.json`` of a run that stopped on an error; none once the run has finished after all.
         analysis: records of ``analysis.jsonl`` (``lmzoo analyze``), empty where there is none.
         extrapolation: records of ``extrapolation.jsonl``, where the run was evaluated at several lengths.
+        probes: records of ``lmzoo probe``, where what the run does with its context was probed.
     """
 
     variant: str
@@ -43,6 +45,7 @@ class Run:
     failure: Row | None
     analysis: list[Row] = field(default_factory=list)
     extrapolation: list[Row] = field(default_factory=list)
+    probes: list[Row] = field(default_factory=list)
 
     @property
     def state(self) -> State:
@@ -75,7 +78,7 @@ class Comparison:
         overrides: for each variant, in the file's order, its overrides of the base.
         runs: runs of these variants, ordered by variant and seed.
         strays: run folders of variants the comparison does not name; a report says so and leaves them out.
-        analyze: whether an analysis of every finished run was asked for.
+        analyze, probe: whether an analysis, and probes, of every finished run were asked for.
     """
 
     name: str
@@ -86,6 +89,7 @@ class Comparison:
     runs: list[Run]
     strays: list[str]
     analyze: bool = False
+    probe: bool = False
 
     @property
     def variants(self) -> list[str]:
@@ -141,6 +145,7 @@ def load_comparison(output: Path) -> Comparison:
         runs=sorted((r for r in runs if r.variant in overrides), key=lambda r: (order.index(r.variant), r.seed)),
         strays=[f"{r.variant}/{r.folder.name}" for r in runs if r.variant not in overrides],
         analyze=bool(asked.get("analyze")),
+        probe=bool(asked.get("probes")),
     )
 
 
@@ -192,29 +197,10 @@ def load_run(folder: Path) -> Run:
         unreadable_lines=unreadable,
         results=results if finished else None,
         failure=None if finished else _read_json(folder / "failure.json"),
-        analysis=read_analysis(folder / ANALYSIS_FILE),
+        analysis=read_lines(folder / ANALYSIS_FILE),
         extrapolation=read_records(folder / RECORDS_FILE) if finished else [],
+        probes=read_lines(folder / PROBES_FILE) if finished else [],
     )
-
-
-def read_analysis(file: Path) -> list[Row]:
-    """The records of an analysis, which is written whole or not at all; empty where there is none.
-
-    Raises:
-        ConfigError: a line is not one JSON object.
-    """
-    if not file.is_file():
-        return []
-    records: list[Row] = []
-    for i, line in enumerate(file.read_text(encoding="utf-8").splitlines()):
-        try:
-            record = json.loads(line)
-        except ValueError as error:
-            raise ConfigError(f"not valid JSON: {error}", place=f"{file}:{i + 1}") from None
-        if not isinstance(record, dict):
-            raise ConfigError("expected one JSON object a line", place=f"{file}:{i + 1}")
-        records.append(record)
-    return records
 
 
 def _read_json(file: Path) -> Row | None:

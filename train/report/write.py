@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import math
-import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from ..config import write_atomically
+from ..extrapolation.probes.settings import PROBES_FILE
 from ..number_records import NUMBERS_FILE, read_probe
 from .document import Document, build_document
 from .load import ANALYSIS_FILE, Comparison, load_comparison
@@ -20,8 +21,8 @@ def write_report(output: Path) -> tuple[Document, Path]:
 
     ``report.md`` and ``report.html`` say the same, ``*.png`` are the pictures, and ``records.jsonl`` holds every
     record of every finished run with its passport and costs, one a line; ``analysis.jsonl`` the same of their analyses,
-    where there are any, and ``numbers.jsonl`` those of the number probes. Pictures of an earlier report that this
-    one has no more are deleted.
+    where there are any, ``numbers.jsonl`` those of the number probes and ``probes.jsonl`` those of the probes of their
+    context. Pictures of an earlier report that this one has no more are deleted.
 
     Raises:
         ConfigError: where ``output`` is not the folder of a comparison or a file in it cannot be read.
@@ -31,24 +32,16 @@ def write_report(output: Path) -> tuple[Document, Path]:
     folder = output / "report"
     folder.mkdir(parents=True, exist_ok=True)
     for plot in document.plots:
-        _write_bytes(folder / plot.file, plot.light)
+        plot.write(folder)
     for old in folder.glob("*.png"):
         if old.name not in {plot.file for plot in document.plots}:
             old.unlink()
-    lines = [json.dumps(_plain(row), allow_nan=False, ensure_ascii=False) for row in record_rows(comparison)]
-    write_atomically(folder / "records.jsonl", "".join(f"{line}\n" for line in lines))
-    analyses = [json.dumps(_plain(row), allow_nan=False, ensure_ascii=False) for row in analysis_rows(comparison)]
-    if analyses:
-        write_atomically(folder / ANALYSIS_FILE, "".join(f"{line}\n" for line in analyses))
-    else:
-        (folder / ANALYSIS_FILE).unlink(missing_ok=True)
-    probed = [
-        json.dumps(_plain({"variant": run.variant, "seed": run.seed, **record}), allow_nan=False, ensure_ascii=False)
-        for run in comparison.finished
-        for record in read_probe(run.folder)
-    ]
-    if probed:
-        write_atomically(folder / NUMBERS_FILE, "".join(f"{line}\n" for line in probed))
+    _write_rows(folder / "records.jsonl", record_rows(comparison))
+    for file, rows in extra_rows(comparison).items():
+        if rows:
+            _write_rows(folder / file, rows)
+        else:
+            (folder / file).unlink(missing_ok=True)
     write_atomically(folder / "report.md", render_markdown(document))
     page = folder / "report.html"
     write_atomically(page, render_html(document))
@@ -67,11 +60,23 @@ def record_rows(comparison: Comparison) -> list[dict[str, Any]]:
     return rows
 
 
-def analysis_rows(comparison: Comparison) -> list[dict[str, Any]]:
-    """One mapping a record of an analysis: variant, seed, and the record with its passport."""
-    return [
-        {"variant": run.variant, "seed": run.seed, **record} for run in comparison.finished for record in run.analysis
-    ]
+def extra_rows(comparison: Comparison) -> dict[str, list[dict[str, Any]]]:
+    """What was asked of the runs beside their perplexity: by file, one mapping a record with its variant and seed.
+
+    The seed that a probe was drawn with is called ``drawn_with``.
+    """
+    rows: dict[str, list[dict[str, Any]]] = {name: [] for name in (ANALYSIS_FILE, NUMBERS_FILE, PROBES_FILE.name)}
+    for run in comparison.finished:
+        whose = {"variant": run.variant, "seed": run.seed}
+        rows[ANALYSIS_FILE] += [whose | record for record in run.analysis]
+        rows[NUMBERS_FILE] += [whose | record for record in read_probe(run.folder)]
+        rows[PROBES_FILE.name] += [{**record, "drawn_with": record["seed"], **whose} for record in run.probes]
+    return rows
+
+
+def _write_rows(file: Path, rows: Iterable[dict[str, Any]]) -> None:
+    lines = (json.dumps(_plain(row), allow_nan=False, ensure_ascii=False) for row in rows)
+    write_atomically(file, "".join(f"{line}\n" for line in lines))
 
 
 def _plain(value: Any) -> Any:
@@ -81,9 +86,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, list):
         return [_plain(inner) for inner in value]
     return str(value) if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def _write_bytes(file: Path, content: bytes) -> None:
-    temporary = file.with_name(f".{file.name}.{os.getpid()}.tmp")
-    temporary.write_bytes(content)
-    temporary.replace(file)

@@ -5,8 +5,9 @@ import struct
 
 import pytest
 from lmzoo.train.config import ConfigError
+from lmzoo.train.extrapolation.records import read_lines
 from lmzoo.train.report.analysis import analysed, analysis_plots, analysis_tables
-from lmzoo.train.report.load import load_comparison, read_analysis
+from lmzoo.train.report.load import load_comparison
 from lmzoo.train.report.write import write_report
 
 TOKENS = [40, 30, 0, 20, 10, 10, 10, 10, 10, 10, 2]
@@ -200,4 +201,4 @@ def test_a_damaged_analysis_is_named_with_its_line(tmp_path, text, message):
     file = tmp_path / "analysis.jsonl"
     file.write_text('{"kind": "settings"}\n' + text + "\n")
     with pytest.raises(ConfigError, match=rf"analysis\.jsonl:2: {message}"):
-        read_analysis(file)
+        read_lines(file)

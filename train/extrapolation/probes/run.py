@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import nn
 from transformers import PreTrainedTokenizerBase
 
-from ...errors import ArgumentError, nearest, require
+from ....errors import ArgumentError, nearest, require
+from ..evaluating import evaluating, progress_bar
+from ..interventions import Intervention
+from ..limits import check_lengths
+from ..records import Record
 from .copy_probe import CopyProbe
-from .interventions import Interventions
 from .passkey_probe import PasskeyProbe
-from .probe import Probe, Record
+from .probe import Probe
 from .probe_model import ProbeModel
 from .start_probe import StartProbe
 
@@ -35,7 +35,7 @@ def run_probes(
     documents: Sequence[str] | None = None,
     samples: int = 32,
     seed: int = 0,
-    intervention: Interventions | None = None,
+    intervention: Intervention | None = None,
     batch_tokens: int = 1 << 14,
     passport: Mapping[str, Any] | None = None,
 ) -> list[Record]:
@@ -47,7 +47,7 @@ def run_probes(
     Args:
         model: a :class:`Decoder`, an :class:`LMZooForCausalLM` or any Hugging Face causal model.
         tokenizer: with a bos or eos token, which stands before every sequence.
-        lengths: in tokens.
+        lengths: in tokens, different ones.
         probes: names of :data:`PROBES`, or probes with settings of their own.
         documents: the text of the start probe.
         samples: sequences of each place, for probes given by name.
@@ -57,15 +57,14 @@ def run_probes(
         passport: stands in every record under ``passport``, where given.
 
     Raises:
-        ArgumentError: a length is too short for a probe or too long for the model, a probe is unknown, or the start
-            probe has no documents; before anything is measured, but for the length that the model allows.
+        ArgumentError: before anything is measured: a length is too short for a probe or too long for the model, a probe
+            is unknown, or the start probe has no documents.
     """
-    whole = len(lengths) > 0 and all(isinstance(n, int) and n >= 1 for n in lengths)
-    require(whole, "lengths", "one or more whole numbers of at least 1", list(lengths))
+    check_lengths(model, lengths)
     require(batch_tokens >= 1, "batch_tokens", "1 or more", batch_tokens)
     require(len(probes) > 0, "probes", f"some of {', '.join(PROBES)}", list(probes))
     chosen = [_made(probe, documents, samples) if isinstance(probe, str) else probe for probe in probes]
-    ordered = sorted(set(lengths))
+    ordered = sorted(lengths)
     for probe in chosen:
         probe.prepare(tokenizer, ordered)
     more: Record = {"intervention": None if intervention is None else intervention.describe()}
@@ -73,20 +72,13 @@ def run_probes(
         more["passport"] = dict(passport)
     asked = ProbeModel(model, batch_tokens)
     records: list[Record] = []
-    modes = [(module, module.training) for module in model.modules()]
-    change: AbstractContextManager[None] = nullcontext() if intervention is None else intervention(model)
-    try:
-        model.eval()
-        with change, _progress() as progress:
-            task = progress.add_task("", total=sum(p.tokens(n) for p in chosen for n in ordered))
-            for probe in chosen:
-                for length in ordered:
-                    progress.update(task, description=f"{probe.name} at {length:,} tokens")
-                    advance: Callable[[int], None] = lambda n: progress.advance(task, n)  # noqa: E731
-                    records += [{**r, **more} for r in probe.measure(asked, length, seed, advance)]
-    finally:
-        for module, training in modes:
-            module.training = training
+    with evaluating(model, intervention), progress_bar() as progress:
+        task = progress.add_task("", total=sum(p.tokens(n) for p in chosen for n in ordered))
+        for probe in chosen:
+            for length in ordered:
+                progress.update(task, description=f"{probe.name} at {length:,} tokens")
+                advance: Callable[[int], None] = lambda n: progress.advance(task, n)  # noqa: E731
+                records += [{**r, **more} for r in probe.measure(asked, length, seed, advance)]
     return records
 
 
@@ -100,9 +92,3 @@ def _made(name: str, documents: Sequence[str] | None, samples: int) -> Probe:
             raise ArgumentError("documents", "the text of the start probe", documents)
         return StartProbe(documents, samples)
     raise ArgumentError("probes", f"one of {', '.join(nearest(name, PROBES))}", name)
-
-
-def _progress() -> Progress:
-    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f} %"))
-    console = Console(stderr=True)
-    return Progress(*columns, TimeRemainingColumn(), console=console, transient=True, disable=not console.is_terminal)

@@ -11,10 +11,10 @@ from torch import Tensor
 from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
 from transformers.masking_utils import sdpa_mask
 
-from ...errors import require
-from ...layers.key_selection import KeySelection
-from ...layers.softmax_mix import softmax_mix
-from ...layers.visibility import Visibility
+from ....errors import require
+from ....layers.key_selection import KeySelection
+from ....layers.softmax_mix import softmax_mix
+from ....layers.visibility import Visibility
 
 _PREFIX = "lmzoo_limited_sdpa"
 # What a layer may hand over beside queries, keys and values, and what would change the attention if it were not None.

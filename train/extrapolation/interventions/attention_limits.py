@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from ...errors import ArgumentError, require
-from ...layers import Attention
-from ...layers.key_selection import KeySelection
-from ...layers.sliding_window import SOFTMAX_LAYERS, Attend, mixes_by_softmax, windowed
-from ...layers.visibility import Visibility
+from ....errors import ArgumentError, require
+from ....layers import Attention
+from ....layers.key_selection import KeySelection
+from ....layers.sliding_window import SOFTMAX_LAYERS, Attend, mixes_by_softmax, windowed
+from ....layers.visibility import Visibility
 from .huggingface_attention import limited_attention
 
 

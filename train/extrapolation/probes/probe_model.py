@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import copy
 import inspect
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from ...errors import ArgumentError
-from ...layers import KeyCache
-from ...models import Decoder, LMZooForCausalLM
+from ....errors import ArgumentError
+from ....layers import KeyCache
+from ....models import Decoder, LMZooForCausalLM
 
 # Rows of logits that exist at once.
 _LOGITS = 1 << 26
@@ -61,19 +59,15 @@ class ProbeModel:
         """Scores of the tokens at ``positions`` (n,), each at least 1, given all before them; ``input_ids`` (B, T).
 
         Without ``choices`` no greedy choice is looked for and ``hit`` is false.
-
-        Raises:
-            ArgumentError: the model's table of positions ends before T.
         """
         input_ids, positions = input_ids.to(self.device), positions.to(self.device)
         target = input_ids[:, positions]
-        with _table_ends(input_ids.size(1)):
-            if isinstance(self.decoder, Decoder):
-                hidden = self.decoder.hidden(input_ids[:, :-1])[:, positions - 1]
-                return self._from_hidden(self.decoder, hidden, target, choices)
-            # (B, T, V) logits for a batch would be the largest tensor by far
-            step = max(1, _LOGITS // (self._vocabulary() * (len(positions) if self._keeps else input_ids.size(1))))
-            parts = [self._from_logits(ids, positions) for ids in input_ids.split(step)]
+        if isinstance(self.decoder, Decoder):
+            hidden = self.decoder.hidden(input_ids[:, :-1])[:, positions - 1]
+            return self._from_hidden(self.decoder, hidden, target, choices)
+        # (B, T, V) logits for a batch would be the largest tensor by far
+        step = max(1, _LOGITS // (self._vocabulary() * (len(positions) if self._keeps else input_ids.size(1))))
+        parts = [self._from_logits(ids, positions) for ids in input_ids.split(step)]
         return Scores(torch.cat([p.nll for p in parts]), torch.cat([p.hit for p in parts]))
 
     @torch.no_grad()
@@ -81,12 +75,11 @@ class ProbeModel:
         """Scores (C, B, n) of C candidates (C, B, n) after one prefix (B, T), which is read once, on the key cache.
 
         Raises:
-            ArgumentError: the model's table of positions ends, or it has no key cache.
+            ArgumentError: the model has no key cache.
         """
         prefix, candidates = prefix.to(self.device), candidates.to(self.device)
-        with _table_ends(prefix.size(1) + candidates.size(2)):
-            cache, first = self._read(prefix)
-            parts = [self._continue(cache, first, candidate) for candidate in candidates]
+        cache, first = self._read(prefix)
+        parts = [self._continue(cache, first, candidate) for candidate in candidates]
         return Scores(torch.stack([p.nll for p in parts]), torch.stack([p.hit for p in parts]))
 
     def _read(self, prefix: Tensor) -> tuple[Any, Tensor]:
@@ -140,12 +133,3 @@ def _of(logits: Tensor, target: Tensor) -> Scores:
     wide = logits if logits.dtype == torch.float64 else logits.float()
     nll = nn.functional.cross_entropy(wide.flatten(0, 1), target.flatten(), reduction="none").double()
     return Scores(nll.view_as(target).cpu(), (logits.argmax(dim=-1) == target).cpu())
-
-
-@contextmanager
-def _table_ends(length: int) -> Iterator[None]:
-    """Turn the error of a table of positions that is too short into a sentence."""
-    try:
-        yield
-    except IndexError as error:
-        raise ArgumentError("lengths", "lengths that the model's table of positions allows", length) from error

@@ -11,11 +11,12 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from ...errors import require
-from ..data.encode import separator_id
-from .probe import Advance, Probe, Record, stream
+from ....errors import require
+from ...data.encode import separator_id
+from ..records import Record
+from .probe import Advance, Probe, stream
 from .probe_model import ProbeModel, Scores
-from .probe_statistics import mean_interval, share_interval
+from .statistics import mean_interval, share_interval
 
 _FILLER = (
     " The river runs past the old mill.",

@@ -5,14 +5,14 @@ from __future__ import annotations
 import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from transformers import PreTrainedTokenizerBase
 
+from ..records import Record
 from .probe_model import ProbeModel
 
-Record = dict[str, Any]
 Advance = Callable[[int], None]
 
 

@@ -9,10 +9,10 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
-from ..report.canvas import Plot, draw_plot, label_ends
-from ..report.formats import plain
-from ..report.theme import Theme
-from .probe import Record
+from ...report.canvas import Plot, draw_plot, label_ends
+from ...report.formats import plain
+from ...report.theme import Theme
+from ..records import Record
 
 Line = tuple[list[float], list[float], list[tuple[float, float]]]
 """x, y and the interval of each point."""

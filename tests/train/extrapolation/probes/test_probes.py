@@ -11,13 +11,13 @@ import torch
 from lmzoo.errors import ArgumentError
 from lmzoo.layers import LearnedPosition
 from lmzoo.models import Decoder, LMZooForCausalLM
-from lmzoo.train.extrapolation.copy_probe import CopyProbe
 from lmzoo.train.extrapolation.interventions import parse_interventions
-from lmzoo.train.extrapolation.passkey_probe import PasskeyProbe
-from lmzoo.train.extrapolation.probe_model import ProbeModel
-from lmzoo.train.extrapolation.probe_statistics import mean_interval, share_interval
-from lmzoo.train.extrapolation.probes import run_probes
-from lmzoo.train.extrapolation.start_probe import StartProbe
+from lmzoo.train.extrapolation.probes.copy_probe import CopyProbe
+from lmzoo.train.extrapolation.probes.passkey_probe import PasskeyProbe
+from lmzoo.train.extrapolation.probes.probe_model import ProbeModel
+from lmzoo.train.extrapolation.probes.run import run_probes
+from lmzoo.train.extrapolation.probes.start_probe import StartProbe
+from lmzoo.train.extrapolation.probes.statistics import mean_interval, share_interval
 from scipy.stats import binomtest, ttest_1samp
 from torch import nn
 from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM

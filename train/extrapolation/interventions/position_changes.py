@@ -11,10 +11,11 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
-from ...errors import ArgumentError, nearest, require
-from ...layers import Rotary, SoftplusAttention
-from ...layers.rotary_extension import EXTENSIONS, Extension, rotary_frequencies
-from ...layers.softplus_attention import set_power
+from ....errors import ArgumentError, nearest, require
+from ....layers import Rotary, SoftplusAttention
+from ....layers.rotary_extension import EXTENSIONS, Extension, rotary_frequencies
+from ....layers.softplus_attention import set_power
+from ..limits import train_length_of
 
 
 @dataclass(frozen=True)
@@ -121,16 +122,6 @@ def _inv_freq(module: nn.Module) -> Tensor | None:
     known = isinstance(getattr(getattr(module, "config", None), "rope_parameters", None), dict)
     own = getattr(module, "inv_freq", None) if known and hasattr(module, "attention_scaling") else None
     return own if isinstance(own, Tensor) else None
-
-
-def train_length_of(model: nn.Module) -> int | None:
-    """Tokens of a training context: what an exported run says, else a Hugging Face model's table; None if unknown."""
-    config = getattr(model, "config", None)
-    for name in ("train_length", "max_position_embeddings"):
-        length = getattr(config, name, None)
-        if isinstance(length, int):
-            return length
-    return None
 
 
 @dataclass(frozen=True)

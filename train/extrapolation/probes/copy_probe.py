@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from ...errors import require
-from ..data.encode import separator_id
-from .probe import Advance, Probe, Record, stream
+from ....errors import require
+from ...data.encode import separator_id
+from ..records import Record
+from .probe import Advance, Probe, stream
 from .probe_model import ProbeModel
-from .probe_statistics import mean_interval, share_interval
+from .statistics import mean_interval, share_interval
 
 
 class CopyProbe(Probe):
@@ -50,12 +52,16 @@ class CopyProbe(Probe):
 
     def prepare(self, tokenizer: PreTrainedTokenizerBase, lengths: list[int]) -> None:
         """See :class:`Probe`."""
-        least = 2 * self.segment + 1
-        require(min(lengths) >= least, "lengths", f"at least {least} tokens for the copy probe", min(lengths))
+        self.check_lengths(lengths)
         special = set(tokenizer.all_special_ids)
         self.separator = separator_id(tokenizer)
         self.drawn = torch.tensor([i for i in range(len(tokenizer)) if i not in special])
         require(len(self.drawn) >= 2, "tokenizer", "one with two ordinary tokens", len(self.drawn))
+
+    def check_lengths(self, lengths: Sequence[int]) -> None:
+        """Raise :class:`ArgumentError` where a length does not hold the segment twice."""
+        least = 2 * self.segment + 1
+        require(min(lengths) >= least, "lengths", f"at least {least} tokens for the copy probe", min(lengths))
 
     def distances(self, length: int) -> list[int]:
         """The distances of a length, in tokens from one occurrence to the other."""

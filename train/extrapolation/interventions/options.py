@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Any, Protocol
@@ -10,8 +11,8 @@ from typing import Any, Protocol
 from jsonargparse import ArgumentParser
 from torch import nn
 
-from ...errors import ArgumentError, nearest, require
-from ...layers.key_selection import KeySelection
+from ....errors import ArgumentError, nearest, require
+from ....layers.key_selection import KeySelection
 from .attention_limits import AttentionWindow, ElectedKeys
 from .position_changes import PowerChange, RotaryRule
 
@@ -27,14 +28,14 @@ OPTIONS: dict[str, str] = {
 """What :func:`parse_interventions` takes, and what :func:`add_intervention_arguments` says about it."""
 
 
-class Step(Protocol):
-    """One change: it describes itself, and called on a model gives the context in which the model is changed."""
+class Intervention(Protocol):
+    """A change: it describes itself, and called on a model gives the context in which the model is changed."""
 
     def describe(self) -> str:
-        """The change as options spell it."""
+        """The change as options spell it, the same words for the same change; records carry them."""
         ...
 
-    def __call__(self, model: nn.Module) -> AbstractContextManager[None]:
+    def __call__(self, model: nn.Module) -> AbstractContextManager[Any]:
         """Raises ArgumentError where the model has nothing that could be changed so, before it is changed."""
         ...
 
@@ -50,7 +51,7 @@ class Interventions:
         steps: the changes, made in this order and undone in the opposite one.
     """
 
-    def __init__(self, steps: Sequence[Step]) -> None:
+    def __init__(self, steps: Sequence[Intervention]) -> None:
         self.steps = tuple(steps)
 
     def describe(self) -> str:
@@ -83,7 +84,7 @@ def parse_interventions(mapping: Mapping[str, Any]) -> Interventions:
         known = f"one of {', '.join(nearest(name, OPTIONS))}"
         require(name in OPTIONS, "intervention", known, name)
     given = {name: value for name, value in mapping.items() if value is not None}
-    steps: list[Step] = []
+    steps: list[Intervention] = []
     if "rotary_extension" in given:
         steps.append(RotaryRule.parse(given["rotary_extension"]))
     if "power" in given:
@@ -115,6 +116,11 @@ def intervention_from(namespace: argparse.Namespace | Any) -> Interventions | No
     """The interventions that a command line asks for, or None where it asks for none."""
     made = parse_interventions({name: getattr(namespace, name) for name in OPTIONS})
     return made if made.steps else None
+
+
+def slug(intervention: Intervention | None) -> str:
+    """What tells the files of a changed model from others: ``-rotary-extension-yarn-4``; empty for no change."""
+    return "" if intervention is None else "-" + re.sub(r"[^A-Za-z0-9.]+", "-", intervention.describe())
 
 
 def _power(value: Any) -> float | None:

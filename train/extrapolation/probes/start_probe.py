@@ -9,11 +9,12 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from ...errors import require
-from ..data.encode import separator_id
-from .probe import Advance, Probe, Record, stream
+from ....errors import require
+from ...data.encode import separator_id
+from ..records import Record
+from .probe import Advance, Probe, stream
 from .probe_model import ProbeModel
-from .probe_statistics import mean_interval
+from .statistics import mean_interval
 
 
 class StartProbe(Probe):
@@ -58,7 +59,7 @@ class StartProbe(Probe):
         """One record a range of indices."""
         order = torch.randperm(len(self._ids), generator=stream(seed, self.name)).tolist()
         rows = [self._ids[i][: length + 1] for i in order if len(self._ids[i]) > length][: self.samples]
-        common = {"probe": self.name, "length": length, "documents": len(rows), "seed": seed}
+        common = {"probe": self.name, "length": length, "samples": self.samples, "documents": len(rows), "seed": seed}
         if not rows:
             nothing = dict.fromkeys(("first_index", "last_index", "loss", "loss_low", "loss_high"))
             return [{**common, **nothing, "tokens": 0}]
