@@ -56,15 +56,10 @@ def phase_map(x: Tensor, delta: Tensor, bias: Tensor | None, angle: Tensor) -> T
 def _plain(x: Tensor, delta: Tensor, turn: Tensor) -> Tensor:
     """For the compiler, which fuses it all and derives the gradient itself."""
     r, s = x.to(turn.dtype).chunk(2, dim=-1)
-    psi = turn + (delta - 1.0)[:, None] * _phase(r, s)
+    lost = r * r + s * s < torch.finfo(turn.dtype).tiny
+    psi = turn + (delta - 1.0)[:, None] * torch.atan2(s, r.masked_fill(lost, 1.0))
     cos, sin = psi.cos(), psi.sin()
     return torch.cat([r * cos - s * sin, s * cos + r * sin], dim=-1).to(x.dtype)
-
-
-def _phase(r: Tensor, s: Tensor) -> Tensor:
-    """theta, and 0 where lambda^2 underflows: atan2 would tell the signs of zeros apart, (-0, 0) from (0, 0) by pi."""
-    lost = r * r + s * s < torch.finfo(r.dtype).tiny
-    return torch.atan2(s, r.masked_fill(lost, 1.0))
 
 
 class _PhaseMap(torch.autograd.Function):
@@ -77,7 +72,8 @@ class _PhaseMap(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, delta: Tensor, turn: Tensor) -> Tensor:
         r, s = x.to(turn.dtype).chunk(2, dim=-1)
-        theta = _phase(r, s)
+        # -0 + 0 is 0, and atan2 of the origin then 0, not pi
+        theta = torch.atan2(s, r + 0.0)
         psi = torch.addcmul(turn, theta, (delta - 1.0)[:, None])
         cos, sin = psi.cos(), psi.sin_()
         ctx.save_for_backward(x, delta, theta, cos, sin)
