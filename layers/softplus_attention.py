@@ -52,7 +52,7 @@ class SoftplusAttention(Attention):
             be told the step by :meth:`set_step` and keeps it in its state dict; untold, it stays at power 1.
 
     Raises:
-        ArgumentError: as :class:`Attention`; a number is out of range, the activation is unknown, or there is no power
+        ArgumentError: as :class:`Attention`; dh is 1, a number is out of range, the activation is unknown, or there is no power
             to learn or to grow.
     """
 
@@ -74,6 +74,8 @@ class SoftplusAttention(Attention):
         power_warmup_steps: int = 0,
     ) -> None:
         super().__init__(d_model, n_heads, n_kv_heads=n_kv_heads, position=position)
+        width = "a divisor of d_model that leaves heads of width 2 or more: log(dh) = 0 would make every score 0"
+        require(self.head_width >= 2, "n_heads", width, n_heads)
         require(activation in ACTIVATIONS, "activation", f"one of {', '.join(ACTIVATIONS)}", activation)
         require(free_rows >= 0, "free_rows", "0 or more", free_rows)
         require(power_warmup_steps >= 0, "power_warmup_steps", "0 or more", power_warmup_steps)

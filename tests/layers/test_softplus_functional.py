@@ -219,6 +219,12 @@ def test_bad_score_factor(shape: tuple[int, ...]) -> None:
     assert caught.value.argument == "score_factor"
 
 
+def test_heads_of_width_one_are_refused() -> None:
+    with pytest.raises(ArgumentError, match="width 2 or more") as caught:
+        softplus_attention(*inputs(5, 5, width=1))
+    assert caught.value.argument == "query"
+
+
 def test_bad_shapes() -> None:
     query, key, value = inputs(5, 5)
     for tensors, argument in (
