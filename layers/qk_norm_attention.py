@@ -68,7 +68,12 @@ def qk_norm_attention(query: Tensor, key: Tensor, value: Tensor, *, key_mask: Te
     Raises:
         ArgumentError: dh is 1.
     """
-    require(query.size(-1) >= 2, "query", "heads of width 2 or more: log(dh) = 0 would make every score 0", tuple(query.shape))
+    require(
+        query.size(-1) >= 2,
+        "query",
+        "heads of width 2 or more: log(dh) = 0 would make every score 0",
+        tuple(query.shape),
+    )
     visibility = Visibility(query.size(2), key.size(2), key_mask, query.device)
     scaled = _sharpen(_unit(query), visibility).to(query.dtype)
     return softmax_mix(scaled, _unit(key).to(key.dtype), value, visibility, scale=1.0)

@@ -52,8 +52,8 @@ class SoftplusAttention(Attention):
             be told the step by :meth:`set_step` and keeps it in its state dict; untold, it stays at power 1.
 
     Raises:
-        ArgumentError: as :class:`Attention`; dh is 1, a number is out of range, the activation is unknown, or there is no power
-            to learn or to grow.
+        ArgumentError: as :class:`Attention`; dh is 1, a number is out of range, the activation is unknown, or there is no
+            power to learn or to grow.
     """
 
     power_step: Tensor

@@ -91,7 +91,12 @@ def _check(
     free_rows: int,
 ) -> None:
     require(query.dim() == 4, "query", "shape (B, H, Tq, dh)", tuple(query.shape))
-    require(query.size(3) >= 2, "query", "heads of width 2 or more: log(dh) = 0 would make every score 0", tuple(query.shape))
+    require(
+        query.size(3) >= 2,
+        "query",
+        "heads of width 2 or more: log(dh) = 0 would make every score 0",
+        tuple(query.shape),
+    )
     fits = key.dim() == 4 and key.size(0) == query.size(0) and key.size(3) == query.size(3)
     fits = fits and key.size(2) >= query.size(2) and key.size(1) > 0 and query.size(1) % key.size(1) == 0
     expected = f"shape (B, G, Tk, dh) that fits queries {tuple(query.shape)}: G divides H, Tk >= Tq"
