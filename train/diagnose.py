@@ -14,6 +14,7 @@ from rich.progress import track
 from ..errors import ArgumentError, nearest, require
 from ..layers import Attention, ComplexAttention
 from ..models import Decoder
+from .arguments import read_lengths
 from .config import ConfigError, finite, write_atomically
 from .console import console, say
 from .data.corpus import SPLITS
@@ -69,7 +70,7 @@ def main(arguments: list[str]) -> int:
     folder = diagnose(
         a.run,
         output=a.output,
-        lengths=None if a.lengths is None else _numbers(a.lengths),
+        lengths=None if a.lengths is None else read_lengths(a.lengths),
         split=a.split,
         windows=a.windows,
         rows=a.rows,
@@ -174,11 +175,3 @@ def _write(folder: Path, record: dict[str, Any], plots: Sequence[Plot]) -> None:
         temporary.replace(folder / plot.file)
     record["plots"] = [{"file": p.file, "title": p.title, "caption": p.caption, "alt": p.alt} for p in plots]
     write_atomically(folder / "diagnose.json", json.dumps(finite(record), indent=1, allow_nan=False) + "\n")
-
-
-def _numbers(text: str) -> list[int]:
-    """``256,512,1024`` as numbers."""
-    try:
-        return [int(word) for word in text.strip("[] ").split(",")]
-    except ValueError:
-        raise ArgumentError("lengths", "whole numbers with commas between them, such as 256,512,1024", text) from None

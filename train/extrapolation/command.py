@@ -13,7 +13,8 @@ from jsonargparse import ArgumentParser
 from rich import box
 from rich.table import Table
 
-from ...errors import ArgumentError, require
+from ...errors import require
+from ..arguments import check_device, read_lengths
 from ..config import ConfigError, finite, write_atomically
 from ..console import console, say
 from ..data.corpus import SPLITS
@@ -73,7 +74,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--detokenize", action="store_true", help="with --source wikitext-...: undo its spacing")
     parser.add_argument("--output", type=str | None, default=None, help="folder of records and figure")
     parser.add_argument(
-        "--device", type=str, default="cuda" if torch.cuda.is_available() else "cpu", help="cpu or cuda"
+        "--device", type=str, default="cuda" if torch.cuda.is_available() else "cpu", help="cpu, cuda or cuda:N"
     )
     parser.add_argument("--dtype", type=str, default="float32", help=f"precision: {', '.join(_DTYPES)}")
     parser.add_argument("--batch_tokens", type=int | None, default=None, help="tokens read at once; by device if unset")
@@ -86,7 +87,8 @@ def main(arguments: Sequence[str]) -> int:
     require(a.split is None or a.split in SPLITS, "split", " or ".join(SPLITS), a.split)
     require(a.targets >= 0, "targets", "0 (all) or more", a.targets)
     require(a.convention in (None, *CONVENTIONS), "as", " or ".join(CONVENTIONS), a.convention)
-    lengths = _numbers(a.lengths)
+    lengths = read_lengths(a.lengths)
+    check_device(a.device)
     protocol = a.convention or a.protocol
     scored: list[Scored] = []
     subject: Subject | None = None
@@ -200,11 +202,3 @@ def _labels(places: Sequence[str]) -> list[str]:
     if len(set(places)) < len(places):
         raise ConfigError("expected different models, got one twice", key="models")
     return labels if len(set(labels)) == len(labels) else list(places)
-
-
-def _numbers(text: str) -> list[int]:
-    """``256,512,1024`` as numbers."""
-    try:
-        return [int(word) for word in text.strip("[] ").split(",")]
-    except ValueError:
-        raise ArgumentError("lengths", "whole numbers with commas between them, such as 256,512,1024", text) from None

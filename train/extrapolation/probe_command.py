@@ -14,9 +14,10 @@ from jsonargparse import ArgumentParser
 from rich.table import Table
 from transformers import PreTrainedTokenizerBase
 
-from ...errors import ArgumentError, nearest, require
+from ...errors import nearest, require
 from ...models import Decoder, LMZooForCausalLM, count_built
 from ...tokenization import tokenizer_sha256
+from ..arguments import check_device, read_lengths
 from ..config import ConfigError, finite, write_atomically
 from ..console import console, say
 from ..data.corpus import SPLITS, Corpus
@@ -58,7 +59,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--output", type=str | None, default=None, help="folder to write; MODEL/probe if not given")
     parser.add_argument("--batch_tokens", type=int, default=1 << 14, help="tokens of a batch; less needs less memory")
     parser.add_argument(
-        "--device", type=str, default="cuda" if torch.cuda.is_available() else "cpu", help="cpu or cuda"
+        "--device", type=str, default="cuda" if torch.cuda.is_available() else "cpu", help="cpu, cuda or cuda:N"
     )
     parser.add_argument(
         "--allow_classes", action="store_true", help="allow class paths outside lmzoo, which runs the code they name"
@@ -69,7 +70,8 @@ def main(arguments: Sequence[str]) -> int:
     for name in names:
         require(name in PROBES, "probe", f"some of {', '.join(PROBES)} (nearest: {nearest(name, PROBES)[0]})", name)
     require(a.split in SPLITS, "split", " or ".join(SPLITS), a.split)
-    lengths = _numbers(a.lengths)
+    lengths = read_lengths(a.lengths)
+    check_device(a.device)
     change = intervention_from(a)
     model, tokenizer, corpus, known = _open(a.model, allow_classes=a.allow_classes)
     if a.source is not None:
@@ -173,11 +175,3 @@ def _cell(record: Record, column: str) -> str:
         return f"{value:,}"
     low, high = record.get(f"{column}_low"), record.get(f"{column}_high")
     return f"{value:.3g}" if low is None or high is None else f"{value:.3f} ({low:.3f} to {high:.3f})"
-
-
-def _numbers(text: str) -> list[int]:
-    """``256,512,1024`` as numbers."""
-    try:
-        return [int(word) for word in text.strip("[] ").split(",")]
-    except ValueError:
-        raise ArgumentError("lengths", "whole numbers with commas between them, such as 256,512,1024", text) from None
