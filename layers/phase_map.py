@@ -72,7 +72,8 @@ class _PhaseMap(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, delta: Tensor, turn: Tensor) -> Tensor:
         r, s = x.to(turn.dtype).chunk(2, dim=-1)
-        theta = torch.atan2(s, r)
+        # -0 + 0 is 0, and atan2 of the origin then 0, not pi
+        theta = torch.atan2(s, r + 0.0)
         psi = torch.addcmul(turn, theta, (delta - 1.0)[:, None])
         cos, sin = psi.cos(), psi.sin_()
         ctx.save_for_backward(x, delta, theta, cos, sin)

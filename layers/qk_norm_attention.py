@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import math
 
+import torch
 from torch import Tensor
 
+from ..errors import require
 from .attention import Attention
-from .length_scale import log_counts, unit
+from .length_scale import log_counts
+from .position import Position
 from .softmax_mix import softmax_mix
+from .unit_length import unit_length
 from .visibility import Visibility
 
 
@@ -20,14 +24,30 @@ class QKNormAttention(Attention):
     beyond the projections. Rotary turns the unit vectors, which is the same as normalising turned ones. Row 1 sees one
     key, and its scale log 1 = 0 changes nothing. Memory as of ``SoftmaxAttention``.
 
-    ``position=None`` is ``Rotary()``; one that acts on the scores is added after the scale.
+    A query or key shorter than 1e-12 counts as 0, with gradient 0, as in softplus attention. Not supported: second
+    derivatives.
+
+    ``position=None`` is ``Rotary()``; one that acts on the scores is added after the scale. ``ArgumentError`` as of
+    ``Attention``, and for heads of width 1.
     """
 
     position_kinds = frozenset({"query_key", "score", "nothing"})
 
+    def __init__(
+        self,
+        d_model: int,
+        n_heads: int,
+        *,
+        n_kv_heads: int | None = None,
+        position: Position | type[Position] | None = None,
+    ) -> None:
+        super().__init__(d_model, n_heads, n_kv_heads=n_kv_heads, position=position)
+        width = "a divisor of d_model that leaves heads of width 2 or more: log(dh) = 0 would make every score 0"
+        require(self.head_width >= 2, "n_heads", width, n_heads)
+
     def transform(self, query: Tensor, key: Tensor, start: int) -> tuple[Tensor, Tensor]:
         """Normalise, then place: rounded once, to the type of the query."""
-        placed = self.position.transform(unit(query), unit(key), start)
+        placed = self.position.transform(_unit(query), _unit(key), start)
         return placed[0].to(query.dtype), placed[1].to(key.dtype)
 
     def attend(self, query: Tensor, key: Tensor, value: Tensor, visibility: Visibility) -> Tensor:
@@ -44,10 +64,24 @@ def qk_norm_attention(query: Tensor, key: Tensor, value: Tensor, *, key_mask: Te
         key: (B, G, Tk, dh).
         value: as key.
         key_mask: (B, Tk) bool, true = real token; None: all are.
+
+    Raises:
+        ArgumentError: dh is 1.
     """
+    require(
+        query.size(-1) >= 2,
+        "query",
+        "heads of width 2 or more: log(dh) = 0 would make every score 0",
+        tuple(query.shape),
+    )
     visibility = Visibility(query.size(2), key.size(2), key_mask, query.device)
-    scaled = _sharpen(unit(query), visibility).to(query.dtype)
-    return softmax_mix(scaled, unit(key).to(key.dtype), value, visibility, scale=1.0)
+    scaled = _sharpen(_unit(query), visibility).to(query.dtype)
+    return softmax_mix(scaled, _unit(key).to(key.dtype), value, visibility, scale=1.0)
+
+
+def _unit(x: Tensor) -> Tensor:
+    # as in softplus attention, which this is to be compared with
+    return unit_length(x if x.dtype == torch.float64 else x.float())
 
 
 def _sharpen(query: Tensor, visibility: Visibility) -> Tensor:

@@ -26,7 +26,7 @@ class SigmoidAttention(Attention):
         n_heads: H.
         n_kv_heads: G.
         position: None is ``Rotary()``.
-        train_length: T, tokens of a training context.
+        train_length: T, tokens of a training context; ``lmzoo fit`` refuses one that ``data.context_length`` is not.
 
     Raises:
         ArgumentError: ``train_length`` is below 1, and what ``Attention`` raises.

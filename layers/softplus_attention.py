@@ -46,14 +46,16 @@ class SoftplusAttention(Attention):
         activation: ``softplus``, or ``exp``, ``sigmoid``, ``relu`` as in the paper's ablation.
         length_scale: False leaves log(N_i) out of the scores.
         free_rows: rows that see at most so many keys are not thresholded.
-        learned_scale: a positive factor per head on the scores, learned, from 1.
-        learned_power: a positive power per head, learned, from ``power``.
+        learned_scale: a positive factor per head on the scores, learned, from 1. Under Adam its logarithm moves by at
+            most about the sum of the learning rates of all steps.
+        learned_power: a positive power per head, learned, from ``power``. Its logarithm moves as slowly, so a short
+            training at a small rate stays near the start.
         power_warmup_steps: the power grows linearly from 1 to its value over so many optimizer steps. The layer has to
             be told the step by :meth:`set_step` and keeps it in its state dict; untold, it stays at power 1.
 
     Raises:
-        ArgumentError: as :class:`Attention`; a number is out of range, the activation is unknown, or there is no power
-            to learn or to grow.
+        ArgumentError: as :class:`Attention`; dh is 1, a number is out of range, the activation is unknown, or there is
+            no power to learn or to grow.
     """
 
     power_step: Tensor
@@ -74,6 +76,8 @@ class SoftplusAttention(Attention):
         power_warmup_steps: int = 0,
     ) -> None:
         super().__init__(d_model, n_heads, n_kv_heads=n_kv_heads, position=position)
+        width = "a divisor of d_model that leaves heads of width 2 or more: log(dh) = 0 would make every score 0"
+        require(self.head_width >= 2, "n_heads", width, n_heads)
         require(activation in ACTIVATIONS, "activation", f"one of {', '.join(ACTIVATIONS)}", activation)
         require(free_rows >= 0, "free_rows", "0 or more", free_rows)
         require(power_warmup_steps >= 0, "power_warmup_steps", "0 or more", power_warmup_steps)

@@ -59,7 +59,7 @@ def softplus_attention(
 
     Not supported: second derivatives, forward-mode derivatives, dropout on the weights.
     """
-    _check(query, key, value, power, activation, free_rows)
+    _check(query, key, value, power, score_factor, activation, free_rows)
     n_heads, n_queries, width = query.shape[1:]
     dtype = torch.float64 if query.dtype == torch.float64 else torch.float32
     count = Visibility(n_queries, key.size(2), key_mask, query.device).counts().to(dtype)
@@ -82,9 +82,21 @@ def softplus_attention(
 
 
 def _check(
-    query: Tensor, key: Tensor, value: Tensor, power: float | Tensor | None, activation: str, free_rows: int
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    power: float | Tensor | None,
+    score_factor: Tensor | None,
+    activation: str,
+    free_rows: int,
 ) -> None:
     require(query.dim() == 4, "query", "shape (B, H, Tq, dh)", tuple(query.shape))
+    require(
+        query.size(3) >= 2,
+        "query",
+        "heads of width 2 or more: log(dh) = 0 would make every score 0",
+        tuple(query.shape),
+    )
     fits = key.dim() == 4 and key.size(0) == query.size(0) and key.size(3) == query.size(3)
     fits = fits and key.size(2) >= query.size(2) and key.size(1) > 0 and query.size(1) % key.size(1) == 0
     expected = f"shape (B, G, Tk, dh) that fits queries {tuple(query.shape)}: G divides H, Tk >= Tq"
@@ -92,6 +104,9 @@ def _check(
     require(value.shape[:3] == key.shape[:3], "value", f"shape {tuple(key.shape[:3])} + (dv,)", tuple(value.shape))
     require(activation in ACTIVATIONS, "activation", f"one of {', '.join(ACTIVATIONS)}", activation)
     require(free_rows >= 0, "free_rows", "0 or more", free_rows)
+    if score_factor is not None:
+        shape = (query.size(1),)
+        require(score_factor.shape == shape, "score_factor", f"shape {shape}", tuple(score_factor.shape))
     if isinstance(power, Tensor):
         require(power.shape in ((), (query.size(1),)), "power", f"shape ({query.size(1)},)", tuple(power.shape))
     else:

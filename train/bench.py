@@ -17,6 +17,7 @@ from rich.progress import track
 from rich.table import Table
 
 from ..errors import nearest, require
+from .arguments import check_device, read_lengths
 from .bench_attention import LENGTHS, bench_softplus, bench_softplus_memory, bench_softplus_reference
 from .bench_extrapolate import (
     bench_extrapolate,
@@ -207,7 +208,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("names", type=str, nargs="*", default=[], help="which benchmarks; all if none is named")
     parser.add_argument("--pairs", type=int, default=15, help="timed pairs of each; --plot takes at most 5 runs")
     parser.add_argument(
-        "--device", type=str, default="cuda" if torch.cuda.is_available() else "cpu", help="cpu or cuda"
+        "--device", type=str, default="cuda" if torch.cuda.is_available() else "cpu", help="cpu, cuda or cuda:N"
     )
     parser.add_argument("--output", type=str | None, default=None, help="also write the results to this JSON file")
     parser.add_argument(
@@ -219,16 +220,19 @@ def main(arguments: list[str]) -> int:
         "benchmarks that are named run too",
     )
     parser.add_argument(
-        "--lengths", type=list[int], default=list(LENGTHS), help="lengths of --plot, such as [256,512,1024]"
+        "--lengths", type=str, default=",".join(map(str, LENGTHS)), help="lengths of --plot, such as 256,512,1024"
     )
     a = parser.parse_args(arguments)
     require(a.pairs >= 1, "pairs", "1 or more", a.pairs)
+    check_device(a.device)
+    lengths = read_lengths(a.lengths)
+    require(min(lengths) >= 1, "lengths", "numbers of 1 or more", lengths)
     plot = None if a.plot is None else check_plot_file(a.plot)
     for name in a.names:
         if name not in BENCHMARKS:
             raise ConfigError(f"no benchmark {name!r}; nearest: {', '.join(nearest(name, BENCHMARKS))}", key="names")
     if plot is not None:
-        data = write_costs_plot(plot, a.lengths, a.device, min(a.pairs, 5))
+        data = write_costs_plot(plot, lengths, a.device, min(a.pairs, 5))
         Console(highlight=False).print(f"{plot}, from {data}", soft_wrap=True, markup=False)
     names = a.names or ([] if plot is not None else list(BENCHMARKS))
     results = [BENCHMARKS[name](a.pairs, a.device) for name in names]

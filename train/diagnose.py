@@ -13,6 +13,7 @@ from rich.progress import track
 from ..errors import ArgumentError, nearest, require
 from ..layers import Attention, ComplexAttention
 from ..models import Decoder
+from .arguments import read_lengths
 from .config import ConfigError, finite, write_atomically
 from .console import console, say
 from .data.corpus import SPLITS
@@ -21,7 +22,6 @@ from .diagnose_plots import attention_plots, threshold_plots
 from .diagnose_record import histograms, phase_records, threshold_record, weights_record
 from .diagnose_run import Windows, open_run, take_windows
 from .diagnose_weights import Reading, has_threshold, read_weights
-from .options import lengths_from
 from .records import passport
 from .report.canvas import Plot
 
@@ -69,7 +69,7 @@ def main(arguments: list[str]) -> int:
     folder = diagnose(
         a.run,
         output=a.output,
-        lengths=None if a.lengths is None else lengths_from(a.lengths),
+        lengths=None if a.lengths is None else read_lengths(a.lengths),
         split=a.split,
         windows=a.windows,
         rows=a.rows,

@@ -176,6 +176,14 @@ class LanguageModule(pl.LightningModule):
         limit = getattr(self.parts["position"], "max_length", None)
         require(limit is None or length <= limit, argument, f"at most {limit}, the position's max_length", length)
 
+    def check_train_length(self, length: int, argument: str) -> None:
+        """Raise :class:`ArgumentError` about ``argument`` if the attention's ``train_length`` is not ``length``."""
+        with torch.device("meta"), torch.random.fork_rng(devices=[]):
+            attention = Decoder(self.vocab_size, **{**self.parts, "n_layers": 1}).blocks[0].attention
+        fixed = getattr(attention, "train_length", length)
+        expected = f"{fixed}, the attention's train_length (model.attention.init_args.train_length)"
+        require(fixed == length, argument, expected, length)
+
     def configure_optimizers(self) -> dict[str, Any]:
         """AdamW with decay groups; warm-up and cosine over the whole run, stepped with the optimizer."""
         optimizer = adamw(

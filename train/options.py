@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 from jsonargparse import ArgumentParser
 
-from ..errors import ArgumentError, nearest
+from ..errors import nearest
 from .config import ConfigError, Places
 from .schema import CLASS_KEYS, check_trust, find_class, part_base, public_path, refuse_foreign
 
@@ -48,14 +48,6 @@ def _yaml_value(text: str) -> Any:
         return yaml.safe_load(text)
     except yaml.YAMLError:
         return text
-
-
-def lengths_from(text: str) -> list[int]:
-    """``256,512,1024`` as numbers. Raises :class:`ArgumentError` about ``lengths`` for anything else."""
-    try:
-        return [int(word) for word in text.strip("[] ").split(",")]
-    except ValueError:
-        raise ArgumentError("lengths", "whole numbers with commas between them, such as 256,512,1024", text) from None
 
 
 def part_keys(parser: ArgumentParser) -> dict[str, type]:

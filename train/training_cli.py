@@ -227,6 +227,8 @@ class TrainingCLI(LightningCLI):
             ("eval_context_length", self.datamodule.eval_context_length),
         ):
             self.model.check_length(length, name)
+        if self.command == "fit":
+            self.model.check_train_length(self.datamodule.context_length, "context_length")
         if self.initial is not None:
             self.model.start_from(self.initial)
             self.datamodule.use_tokenizer(self.initial.tokenizer)

@@ -9,7 +9,7 @@ from lmzoo.errors import ArgumentError
 from lmzoo.layers import ComplexAttention, NoPosition, Rotary, SoftmaxAttention, reference
 from lmzoo.layers.contract import ATTENTION_CHECKS, check_cache, check_compile
 from lmzoo.layers.functional import complex_attention, rotary
-from lmzoo.layers.phase_map import phase_map, phase_table
+from lmzoo.layers.phase_map import _plain, phase_map, phase_table
 from lmzoo.models import Decoder
 from lmzoo.train.optimization import decay_groups
 from torch import Tensor
@@ -189,6 +189,24 @@ def test_gradient_at_the_origin_is_that_of_the_rotation() -> None:
     (given,) = gradients(phase_map(x, delta, zero, angle), [x], weight)
     (expected,) = gradients(rotary(x), [x], weight)
     assert torch.allclose(given, expected, rtol=0, atol=1e-14)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("path", ["eager", "compiled"])
+def test_signed_zeros_have_phase_zero(path: str, dtype: torch.dtype) -> None:
+    zeros = torch.tensor([[0.0, 0.0], [0.0, -0.0], [-0.0, 0.0], [-0.0, -0.0]], dtype=dtype)
+    x = zeros.view(1, 4, 1, 2).requires_grad_()
+    delta = torch.full((4, 1), 0.3, dtype=dtype, requires_grad=True)
+    turn = torch.full((4, 1, 1), 0.7, dtype=dtype)
+    weight = torch.randn_like(x)
+    y = phase_map(x, delta, None, turn) if path == "eager" else _plain(x, delta, turn)
+    on_x, on_delta = gradients(y, [x, delta], weight)
+    # the rotation by 0.7, transposed
+    cos, sin = math.cos(0.7), math.sin(0.7)
+    expected = weight @ torch.tensor([[cos, -sin], [sin, cos]], dtype=dtype)
+    assert torch.allclose(on_x, expected, rtol=0, atol=1e-6)
+    assert not y.any()
+    assert not on_delta.any()
 
 
 @pytest.mark.parametrize("delta", [0.0, 0.5, 1.0, 1.7, 2.0])

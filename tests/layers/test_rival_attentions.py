@@ -135,6 +135,21 @@ def test_qk_norm_by_hand() -> None:
     assert y.flatten().tolist() == pytest.approx([1 / (1 + odds), odds / (1 + odds)])
 
 
+@pytest.mark.parametrize("length", [1e-4, 1e-8, 1e-13])
+def test_qk_norm_shortens_as_softplus_attention_does(length: float) -> None:
+    query, key, value = (torch.randn(1, 2, 6, 8, dtype=torch.float64, requires_grad=True) for _ in range(3))
+    y = functional.qk_norm_attention(length * query / query.norm(dim=-1, keepdim=True), key, value)
+    unit = functional.qk_norm_attention(query, key, value)
+    mean = value.cumsum(dim=2) / torch.arange(1, 7)[:, None]
+    assert torch.allclose(y, unit if length > 1e-12 else mean, rtol=0, atol=1e-10)
+
+
+def test_qk_norm_refuses_heads_of_width_one() -> None:
+    with pytest.raises(ArgumentError, match="width 2 or more") as caught:
+        functional.qk_norm_attention(*torch.randn(3, 1, 2, 5, 1))
+    assert caught.value.argument == "query"
+
+
 def test_ssmax_is_a_power_of_the_count() -> None:
     # N^(s z) over its sum: scores z = (0, 1) with N = 2, s = 3 weigh 1 : 2^3
     key = torch.tensor([[[[0.0], [1.0]]]], dtype=torch.float64)
@@ -238,6 +253,7 @@ def test_no_quadratic_memory(name: str) -> None:
         (lambda: SSMaxAttention(24, 4, initial_scale=0.0), "initial_scale"),
         (lambda: SigmoidAttention(24, 4, position=ALiBi), "position"),
         (lambda: ReLUAttention(24, 4, position=ALiBi), "position"),
+        (lambda: QKNormAttention(24, 24, position=NoPosition), "n_heads"),
     ],
 )
 def test_bad_arguments(make: Callable[[], Attention], argument: str) -> None:

@@ -190,11 +190,12 @@ def test_the_power_grows_linearly_and_is_kept() -> None:
         ({"power": None, "learned_power": True}, "power"),
         ({"power": None, "power_warmup_steps": 5}, "power"),
         ({"position": ALiBi}, "position"),
+        ({"n_heads": 32, "position": NoPosition}, "n_heads"),
     ],
 )
 def test_bad_arguments(arguments: dict[str, Any], argument: str) -> None:
     with pytest.raises(ArgumentError) as caught:
-        SoftplusAttention(32, 4, **arguments)
+        SoftplusAttention(32, **{"n_heads": 4, **arguments})
     assert caught.value.argument == argument
 
 

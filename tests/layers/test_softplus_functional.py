@@ -212,6 +212,19 @@ def test_bad_options(change: dict[str, Any], argument: str) -> None:
     assert caught.value.argument == argument
 
 
+@pytest.mark.parametrize("shape", [(), (1,), (3,), (4, 1)])
+def test_bad_score_factor(shape: tuple[int, ...]) -> None:
+    with pytest.raises(ArgumentError, match=r"shape \(4,\)") as caught:
+        softplus_attention(*inputs(5, 5), score_factor=torch.ones(shape))
+    assert caught.value.argument == "score_factor"
+
+
+def test_heads_of_width_one_are_refused() -> None:
+    with pytest.raises(ArgumentError, match="width 2 or more") as caught:
+        softplus_attention(*inputs(5, 5, width=1))
+    assert caught.value.argument == "query"
+
+
 def test_bad_shapes() -> None:
     query, key, value = inputs(5, 5)
     for tensors, argument in (

@@ -64,7 +64,8 @@ def test_the_caption_says_what_was_measured_on_what():
     assert "no point" in caption([{**costs()[0], "bytes": 0}, *costs()[1:]])
 
 
-def test_the_command_writes_picture_and_data_and_runs_no_other_benchmark(tmp_path, monkeypatch):
+@pytest.mark.parametrize("lengths", ["256,512,1024", "[256,512,1024]", "[256, 512, 1024]"])
+def test_the_command_writes_picture_and_data_and_runs_no_other_benchmark(tmp_path, monkeypatch, lengths):
     asked = []
 
     def measured(*arguments):
@@ -74,7 +75,7 @@ def test_the_command_writes_picture_and_data_and_runs_no_other_benchmark(tmp_pat
     monkeypatch.setattr(bench_plot, "attention_costs", measured)
     monkeypatch.setattr(bench, "BENCHMARKS", {})
     file = tmp_path / "new" / "costs.png"
-    words = ["--plot", str(file), "--lengths", "[256,512,1024]", "--device", "cpu"]
+    words = ["--plot", str(file), "--lengths", lengths, "--device", "cpu"]
     assert bench.main(words) == 0
     assert asked == [([256, 512, 1024], "cpu", 5)]
     assert file.read_bytes() == draw_costs(costs())

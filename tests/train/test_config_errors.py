@@ -72,6 +72,12 @@ MISTAKES = [
         {"class_path": "LearnedPosition", "init_args": {"max_length": 8}},
         ["data.context_length", "16", "8"],
     ),
+    (
+        "model.attention",
+        {"class_path": "SigmoidAttention", "init_args": {"train_length": 256}},
+        ["data.context_length", "256", "model.attention.init_args.train_length", "16"],
+    ),
+    ("model.attention", "SigmoidAttention", ["data.context_length", "1024", "model.attention.init_args.train_length"]),
     ("model.feed_forward", "os.system", ["model.feed_forward", "allow_classes"]),
     ("trainer.callbacks", [{"class_path": "evil.Callback"}], ["trainer.callbacks", "evil.Callback", "allow_classes"]),
     ("trainer.callbacks", ["evil.Callback"], ["trainer.callbacks", "evil.Callback", "allow_classes"]),

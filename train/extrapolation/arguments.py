@@ -8,6 +8,7 @@ import torch
 from jsonargparse import ArgumentParser
 
 from ...errors import require
+from ..arguments import check_device
 from ..data.corpus import SPLITS
 from .interventions import add_intervention_arguments
 
@@ -23,7 +24,7 @@ def add_subject_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--raw", action="store_true", help="with --source wikitext-...: the form without <unk>")
     parser.add_argument("--detokenize", action="store_true", help="with --source wikitext-...: undo its spacing")
     parser.add_argument(
-        "--device", type=str, default="cuda" if torch.cuda.is_available() else "cpu", help="cpu or cuda"
+        "--device", type=str, default="cuda" if torch.cuda.is_available() else "cpu", help="cpu, cuda or cuda:N"
     )
     parser.add_argument("--dtype", type=str, default="float32", help=f"precision: {', '.join(DTYPES)}")
     parser.add_argument("--no_figure", action="store_true", help="records only, without figures")
@@ -35,5 +36,6 @@ def add_subject_arguments(parser: ArgumentParser) -> None:
 
 def check_subject_arguments(given: Any) -> None:
     """Raise :class:`ArgumentError` for a value that none of them takes."""
+    check_device(given.device)
     require(given.dtype in DTYPES, "dtype", " or ".join(DTYPES), given.dtype)
     require(given.split is None or given.split in SPLITS, "split", " or ".join(SPLITS), given.split)

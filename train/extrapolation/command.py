@@ -12,9 +12,9 @@ from rich import box
 from rich.table import Table
 
 from ...errors import require
+from ..arguments import read_lengths
 from ..config import ConfigError
 from ..console import console, say
-from ..options import lengths_from
 from ..report.extrapolation import Scored, extrapolation_tables
 from ..report.extrapolation_plots import extrapolation_plots
 from ..report.formats import NONE, amount, duration, perplexity_digits, plain
@@ -71,7 +71,7 @@ def main(arguments: Sequence[str]) -> int:
     check_subject_arguments(a)
     require(a.targets >= 0, "targets", "0 (all) or more", a.targets)
     require(a.convention in (None, *CONVENTIONS), "as", " or ".join(CONVENTIONS), a.convention)
-    lengths = lengths_from(a.lengths)
+    lengths = read_lengths(a.lengths)
     protocol = a.convention or a.protocol
     change = intervention_from(a)
     scored: list[Scored] = []

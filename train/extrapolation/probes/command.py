@@ -9,8 +9,8 @@ from jsonargparse import ArgumentParser
 from rich.table import Table
 
 from ....errors import nearest, require
+from ...arguments import read_lengths
 from ...console import console, say
-from ...options import lengths_from
 from ..arguments import DTYPES, add_subject_arguments, check_subject_arguments
 from ..interventions import intervention_from, slug
 from ..limits import check_lengths
@@ -50,7 +50,7 @@ def main(arguments: Sequence[str]) -> int:
     for name in names:
         require(name in PROBES, "probe", f"some of {', '.join(PROBES)} (nearest: {nearest(name, PROBES)[0]})", name)
     check_subject_arguments(a)
-    lengths = lengths_from(a.lengths)
+    lengths = read_lengths(a.lengths)
     change = intervention_from(a)
     subject = load_subject(a.model, label=label_of(a.model), allow_classes=a.allow_classes)
     check_lengths(subject.model, lengths)
