@@ -45,7 +45,7 @@ def qk_norm_attention(query: Tensor, key: Tensor, value: Tensor, *, key_mask: Te
         value: as key.
         key_mask: (B, Tk) bool, true = real token; None: all are.
     """
-    visibility = Visibility(query.size(2), key.size(2), key_mask, query.device)
+    visibility = Visibility(query.size(2), key.size(2), key_mask, query.device, batch=query.size(0))
     scaled = _sharpen(unit(query), visibility).to(query.dtype)
     return softmax_mix(scaled, unit(key).to(key.dtype), value, visibility, scale=1.0)
 

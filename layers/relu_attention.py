@@ -33,7 +33,8 @@ def relu_attention(query: Tensor, key: Tensor, value: Tensor, *, key_mask: Tenso
         value: as key.
         key_mask: (B, Tk) bool, true = real token; None: all are.
     """
-    return _mix(query, key, value, Visibility(query.size(2), key.size(2), key_mask, query.device))
+    visibility = Visibility(query.size(2), key.size(2), key_mask, query.device, batch=query.size(0))
+    return _mix(query, key, value, visibility)
 
 
 def _mix(query: Tensor, key: Tensor, value: Tensor, visibility: Visibility) -> Tensor:
