@@ -139,7 +139,11 @@ def check_state_dict(make: MakeAttention) -> None:
 
 
 def check_memory(make: MakeAttention) -> None:
-    """Training memory is O(T): the largest allocation, inside kernels too, does not quadruple with twice the length."""
+    """Training memory is O(T): with twice the length neither of two measures quadruples.
+
+    These are the largest single allocation, inside kernels too, and all that is kept for the backward pass. Of the
+    latter autograd tells what is saved with its own means: not attributes of a ``torch.autograd.Function``'s context.
+    """
     layer = make()
     length = max(1024, 32 * layer.d_model)
 
@@ -147,8 +151,23 @@ def check_memory(make: MakeAttention) -> None:
         x = torch.randn(1, n, layer.d_model, requires_grad=True)
         return largest_allocation(lambda: layer(x).sum().backward())
 
-    short, long = largest(length), largest(2 * length)
-    assert long < 3 * short, f"the largest allocation grew from {short} to {long} bytes with twice the {length} tokens"
+    def kept(n: int) -> int:
+        storages: dict[int, int] = {}
+
+        def note(saved: Tensor) -> Tensor:
+            storage = saved.untyped_storage()
+            storages[storage.data_ptr()] = storage.nbytes()
+            return saved
+
+        with torch.autograd.graph.saved_tensors_hooks(note, lambda saved: saved):
+            y = layer(torch.randn(1, n, layer.d_model, requires_grad=True))
+        # y holds the graph and so every storage: none was freed and its address used again
+        assert y.requires_grad, "y has no gradient"
+        return sum(storages.values())
+
+    for measure, what in ((largest, "the largest allocation"), (kept, "what is kept for the backward pass")):
+        short, long = measure(length), measure(2 * length)
+        assert long < 3 * short, f"{what} grew from {short} to {long} bytes with twice the {length} tokens"
 
 
 def check_compile(make: MakeAttention) -> None:
