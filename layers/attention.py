@@ -94,6 +94,10 @@ class Attention(nn.Module):
     def attend(self, query: Tensor, key: Tensor, value: Tensor, visibility: Visibility) -> Tensor:
         """Mix values: query (B, H, Tq, dh), key and value (B, G, Tk, dh) -> (B, H, Tq, dh)."""
 
+    def half_precision_factor(self) -> tuple[float, float]:
+        """How many times softmax attention's errors in half precision y and dx may have, as the contract checks."""
+        return 2.0, 2.0
+
     def past_length(self, x: Tensor, cache: CacheLike, layer_index: int) -> int:
         """The number of keys before x in the cache, padding included."""
         known = getattr(cache, "get_seq_length", None)

@@ -25,6 +25,10 @@ class QKNormAttention(Attention):
 
     position_kinds = frozenset({"query_key", "score", "nothing"})
 
+    def half_precision_factor(self) -> tuple[float, float]:
+        """Of y and dx: measured 1.8 to 2.1 and 2.3 to 2.5, for unit vectors are rounded once more and sharpened."""
+        return 2.5, 3.0
+
     def transform(self, query: Tensor, key: Tensor, start: int) -> tuple[Tensor, Tensor]:
         """Normalise, then place: rounded once, to the type of the query."""
         placed = self.position.transform(unit(query), unit(key), start)

@@ -37,7 +37,7 @@ def selective_mix(
     in a full pass as with a cache. Where C_i has no more than k keys, nothing is left out. Differences to the paper:
     it votes once for the mean query of a chunk and reuses the choice for similar queries, which saves time; it gives
     the chosen keys new, consecutive positions, where here they keep their own. Nothing is saved here: scores exist for
-    a strip of rows at a time, made again in the backward pass; memory is O(T), and time that of full attention and more.
+    a strip of rows at a time and again in the backward pass, memory is O(T), and time that of full attention and more.
 
     Args:
         query: (B, H, Tq, dh).

@@ -61,6 +61,14 @@ class Coarse(SoftmaxAttention):
         return y if y.dtype == torch.float32 else (y * 16).round() / 16
 
 
+class CoarseGradient(SoftmaxAttention):
+    def attend(self, query: Tensor, key: Tensor, value: Tensor, visibility: Visibility) -> Tensor:
+        y = super().attend(query, key, value, visibility)
+        if y.dtype != torch.float32:
+            y.register_hook(lambda gradient: (gradient * 4).round() / 4)
+        return y
+
+
 class HidesState(SoftmaxAttention):
     def attend(self, query: Tensor, key: Tensor, value: Tensor, visibility: Visibility) -> Tensor:
         self.factor = getattr(self, "factor", torch.randn(()))
@@ -83,6 +91,7 @@ class Forgetful(SoftmaxAttention):
         (MixesTheBatch, "batch"),
         (Overflows, "finite"),
         (Coarse, "half_precision"),
+        (CoarseGradient, "half_precision"),
         (HidesState, "state_dict"),
         (Forgetful, "arguments"),
     ],
