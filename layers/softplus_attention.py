@@ -39,9 +39,10 @@ class SoftplusAttention(Attention):
         15, relu              1.9 (2.6)     4.8 (11)     2.2 (8.5)     4.3 (62)
         15, exp               3.4 (4.0)    13.7 (16)     4.4 (4.8)    15.9 (18)
 
-    At p = 15 and d = 32 this is a dx wrong by 1.7 % (30 draws: up to 3 %), with softmax by 0.5 %; under bfloat16 autocast by 4 %
-    (up to 9 %), with softmax by 0.6 %, and other losses give up to 15 %. float16 has 1/8 of such errors, but single
-    draws with 30 times that of softmax. :meth:`half_precision_factor` states what the contract holds medians to.
+    At p = 15 and d = 32 this is a dx wrong by 1.7 % (30 draws: up to 3 %), with softmax by 0.5 %; under bfloat16
+    autocast by 4 % (up to 9 %), with softmax by 0.6 %, and another loss gave up to 15 %. float16 has 1/8 of such
+    errors, but single draws with 30 times that of softmax. :meth:`half_precision_factor` states what the contract holds
+    medians to.
 
     The paper has no parameters beyond the projections. Three options go beyond it, all off by default:
     a learned factor on the scores, a learned power, and a power that grows while training begins.
