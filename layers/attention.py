@@ -32,7 +32,7 @@ class Attention(nn.Module):
 
     Raises:
         ArgumentError: H does not divide d, G does not divide H, or the layer cannot use the position; when called,
-            an attention mask that is not bool (B, Tk) over all keys, cached ones included.
+            an attention mask that is not bool (B, Tk) over all keys, cached ones included; (1, Tk) is not repeated.
     """
 
     default_position: ClassVar[type[Position]] = Rotary
@@ -78,7 +78,7 @@ class Attention(nn.Module):
         query, key, value = torch.split(packed.transpose(1, 2), heads, dim=1)
         start = 0 if cache is None else self.past_length(x, cache, layer_index)
         # Made before anything is cached, so that a wrong mask leaves the cache as it was.
-        visibility = Visibility(length, start + length, attention_mask, x.device)
+        visibility = Visibility(length, start + length, attention_mask, x.device, batch=batch)
         query, key = self.transform(query, key, start)
         if cache is not None:
             key, value = cache.update(key, value, layer_index)
@@ -93,6 +93,10 @@ class Attention(nn.Module):
     @abstractmethod
     def attend(self, query: Tensor, key: Tensor, value: Tensor, visibility: Visibility) -> Tensor:
         """Mix values: query (B, H, Tq, dh), key and value (B, G, Tk, dh) -> (B, H, Tq, dh)."""
+
+    def half_precision_factor(self) -> tuple[float, float]:
+        """How many times softmax attention's errors in half precision y and dx may have, as the contract checks."""
+        return 2.0, 2.0
 
     def past_length(self, x: Tensor, cache: CacheLike, layer_index: int) -> int:
         """The number of keys before x in the cache, padding included."""

@@ -47,7 +47,10 @@ def attention_weights(mix: Mix, query: Tensor, key: Tensor, visibility: Visibili
         n = values.size(0)
         value = values[:, None, None].expand(n, batch, groups, n_keys, width).reshape(n * batch, groups, n_keys, width)
         mask = visibility.key_mask
-        seen = Visibility(n_queries, n_keys, None if mask is None else mask.repeat(n, 1), query.device)
+        repeated = None if mask is None else mask.repeat(n, 1)
+        seen = Visibility(n_queries, n_keys, repeated, query.device).limited(
+            window=visibility.window, selection=visibility.selection
+        )
         mixed = mix(query.repeat(n, 1, 1, 1), key.repeat(n, 1, 1, 1), value, seen)
         blocks.append(mixed.view(n, batch, heads, n_queries, width))
     return torch.cat(blocks).permute(1, 2, 3, 0, 4).reshape(batch, heads, n_queries, -1)[..., :n_keys]

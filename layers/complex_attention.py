@@ -151,7 +151,7 @@ def complex_attention(
     fits = tuple(delta.shape) in {(heads, half), (groups, half)}
     require(fits, "delta", f"shape ({heads}, {half}) or ({groups}, {half})", tuple(delta.shape))
     require(tuple(bias.shape) == (heads, half), "bias", f"shape ({heads}, {half})", tuple(bias.shape))
-    visibility = Visibility(n_queries, n_keys, key_mask, query.device)
+    visibility = Visibility(n_queries, n_keys, key_mask, query.device, batch=query.size(0))
     angle = phase_table(n_keys, width, base, query)
     if delta.size(0) == groups:
         on_query = delta.repeat_interleave(heads // groups, dim=0)

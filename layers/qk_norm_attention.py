@@ -45,6 +45,10 @@ class QKNormAttention(Attention):
         width = "a divisor of d_model that leaves heads of width 2 or more: log(dh) = 0 would make every score 0"
         require(self.head_width >= 2, "n_heads", width, n_heads)
 
+    def half_precision_factor(self) -> tuple[float, float]:
+        """Of y and dx: measured 1.8 to 2.1 and 2.3 to 2.5, for unit vectors are rounded once more and sharpened."""
+        return 2.5, 3.0
+
     def transform(self, query: Tensor, key: Tensor, start: int) -> tuple[Tensor, Tensor]:
         """Normalise, then place: rounded once, to the type of the query."""
         placed = self.position.transform(_unit(query), _unit(key), start)
@@ -74,7 +78,7 @@ def qk_norm_attention(query: Tensor, key: Tensor, value: Tensor, *, key_mask: Te
         "heads of width 2 or more: log(dh) = 0 would make every score 0",
         tuple(query.shape),
     )
-    visibility = Visibility(query.size(2), key.size(2), key_mask, query.device)
+    visibility = Visibility(query.size(2), key.size(2), key_mask, query.device, batch=query.size(0))
     scaled = _sharpen(_unit(query), visibility).to(query.dtype)
     return softmax_mix(scaled, _unit(key).to(key.dtype), value, visibility, scale=1.0)
 

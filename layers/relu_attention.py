@@ -17,7 +17,14 @@ class ReLUAttention(Attention):
     The paper divides by the sequence length; in a causal model that is the number of keys the row sees. Memory is
     O(T); see :func:`lmzoo.layers.pointwise_attention.pointwise_attention`. ``position=None`` is ``Rotary()``. Positions
     that act on the scores are not supported: those of softmax are free up to a constant a row, which matters here.
+
+    In half precision a score that rounds to the other side of 0 switches its gradient on or off: the error of dx is 6
+    to 15 times that of softmax attention in the median of some draws of weights, up to 28 times in one; that of y 1.4.
     """
+
+    def half_precision_factor(self) -> tuple[float, float]:
+        """Of y and dx; dx jumps where scores change sign."""
+        return 2.0, 20.0
 
     def attend(self, query: Tensor, key: Tensor, value: Tensor, visibility: Visibility) -> Tensor:
         """relu(q k^T / sqrt(dh)) v / N_i over the visible keys."""
@@ -33,7 +40,8 @@ def relu_attention(query: Tensor, key: Tensor, value: Tensor, *, key_mask: Tenso
         value: as key.
         key_mask: (B, Tk) bool, true = real token; None: all are.
     """
-    return _mix(query, key, value, Visibility(query.size(2), key.size(2), key_mask, query.device))
+    visibility = Visibility(query.size(2), key.size(2), key_mask, query.device, batch=query.size(0))
+    return _mix(query, key, value, visibility)
 
 
 def _mix(query: Tensor, key: Tensor, value: Tensor, visibility: Visibility) -> Tensor:

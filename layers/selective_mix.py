@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 
 from .key_selection import KeySelection
 from .position import Position
@@ -36,7 +37,7 @@ def selective_mix(
     in a full pass as with a cache. Where C_i has no more than k keys, nothing is left out. Differences to the paper:
     it votes once for the mean query of a chunk and reuses the choice for similar queries, which saves time; it gives
     the chosen keys new, consecutive positions, where here they keep their own. Nothing is saved here: scores exist for
-    a strip of rows at a time, memory is O(T), and time that of full attention and more.
+    a strip of rows at a time and again in the backward pass, memory is O(T), and time that of full attention and more.
 
     Args:
         query: (B, H, Tq, dh).
@@ -57,7 +58,11 @@ def selective_mix(
     for a in range(0, n_queries, rows):
         keys, seen = visibility.strip(a, min(a + rows, n_queries))
         strip = query[:, :, a : a + rows], key[:, :, keys], value[:, :, keys]
-        mixed.append(_mix(*strip, seen, selection, scale, position))
+        inputs = *strip, seen, selection, scale, position
+        if torch.is_grad_enabled():
+            mixed.append(checkpoint(_mix, *inputs, use_reentrant=False, preserve_rng_state=False))
+        else:
+            mixed.append(_mix(*inputs))
     return torch.cat(mixed, dim=2)
 
 

@@ -62,7 +62,7 @@ def sigmoid_attention(
         train_length: T.
         key_mask: (B, Tk) bool, true = real token; None: all are.
     """
-    visibility = Visibility(query.size(2), key.size(2), key_mask, query.device)
+    visibility = Visibility(query.size(2), key.size(2), key_mask, query.device, batch=query.size(0))
     return _mix(query, key, value, visibility, train_length)
 
 

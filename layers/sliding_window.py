@@ -39,7 +39,8 @@ def windowed(attend: Attend, window: int, *, by_mask: bool) -> Attend:
         window: W.
         by_mask: the layer obeys ``visibility.window``. Otherwise each row is given its own W keys as if it were a
             sequence of its own, which holds for any causal attention whose rows do not depend on each other. It copies
-            W dh numbers a row, some rows at a time: the memory is O(T), the time that of T decoding steps.
+            W dh numbers a row, some rows at a time: the memory is O(T) without gradients and O(T W) with them, since
+            backward keeps every copy; the time is that of T decoding steps.
     """
     if by_mask:
         return lambda query, key, value, visibility: attend(query, key, value, visibility.limited(window=window))

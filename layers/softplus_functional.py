@@ -62,7 +62,8 @@ def softplus_attention(
     _check(query, key, value, power, score_factor, activation, free_rows)
     n_heads, n_queries, width = query.shape[1:]
     dtype = torch.float64 if query.dtype == torch.float64 else torch.float32
-    count = Visibility(n_queries, key.size(2), key_mask, query.device).counts().to(dtype)
+    seen = Visibility(n_queries, key.size(2), key_mask, query.device, batch=query.size(0))
+    count = seen.counts().to(dtype)
     scale = (count.log() if length_scale else torch.ones_like(count))[:, None, :, None] * math.log(width)
     if score_factor is not None:
         scale = scale * score_factor.to(dtype)[:, None, None]

@@ -66,7 +66,7 @@ def ssmax_attention(
         length_scale: s, (H).
         key_mask: (B, Tk) bool, true = real token; None: all are.
     """
-    visibility = Visibility(query.size(2), key.size(2), key_mask, query.device)
+    visibility = Visibility(query.size(2), key.size(2), key_mask, query.device, batch=query.size(0))
     return softmax_mix(_sharpen(query, length_scale, visibility), key, value, visibility, scale=1.0)
 
 

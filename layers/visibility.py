@@ -26,9 +26,10 @@ class Visibility:
         window: W, or None for all earlier keys. Padding within the window counts as a place in it.
         selection: a choice among the visible keys that softmax layers make by their scores; it changes neither
             :meth:`mask` nor :meth:`counts`.
+        batch: B of the queries, for a mask that comes from outside; None: whoever made the mask made it fit.
 
     Raises:
-        ArgumentError: ``attention_mask`` is not boolean or is not Tk long; ``window`` is below 1.
+        ArgumentError: ``attention_mask`` is not boolean, is not Tk long or has not B rows; ``window`` is below 1.
     """
 
     def __init__(
@@ -40,14 +41,15 @@ class Visibility:
         *,
         window: int | None = None,
         selection: KeySelection | None = None,
+        batch: int | None = None,
     ) -> None:
         if key_mask is not None:
             # Tensors in the message would be printed in full, so shapes and dtypes stand for them.
             require(key_mask.dtype == torch.bool, "attention_mask", "a bool tensor, true = real token", key_mask.dtype)
             require(
-                key_mask.dim() == 2 and key_mask.size(1) == n_keys,
+                key_mask.dim() == 2 and key_mask.size(1) == n_keys and batch in (None, key_mask.size(0)),
                 "attention_mask",
-                f"shape (B, {n_keys}): all keys, cached ones included",
+                f"shape ({'B' if batch is None else batch}, {n_keys}): all keys, cached ones included",
                 tuple(key_mask.shape),
             )
         require(window is None or window >= 1, "window", "None or an integer of at least 1", window)

@@ -18,6 +18,7 @@ from lmzoo.layers import (
     reference,
 )
 from lmzoo.layers.attention_weights import attention_weights
+from lmzoo.layers.key_selection import KeySelection
 from lmzoo.layers.visibility import Visibility
 
 CASES = {
@@ -88,6 +89,21 @@ def test_weights_are_those_of_the_reference():
     scores = (query @ key.transpose(-1, -2) / 8**0.5).masked_fill(torch.ones(19, 19).triu(1).bool(), -torch.inf)
     torch.testing.assert_close(w, scores.softmax(-1), rtol=1e-12, atol=1e-15)
     torch.testing.assert_close(w @ value, reference.softmax_attention(query, key, value), rtol=1e-12, atol=1e-14)
+
+
+@pytest.mark.parametrize("limit", [{"window": 5}, {"selection": KeySelection(3, recent=2, sinks=2)}])
+@pytest.mark.parametrize("case", ["rotary", "alibi", "qk-norm", "ssmax", "complex"])
+@torch.no_grad()
+def test_windows_and_selections_are_kept(case, limit):
+    cls, options = CASES[case]
+    layer = cls(32, 4, **options).double()
+    _, query, key, value = inputs(layer, 21)
+    mask = torch.arange(21)[None] >= torch.tensor([[0], [6]])
+    seen = Visibility(21, 21, mask, query.device)
+    limited = seen.limited(**limit)
+    w = attention_weights(layer.attend, query, key, limited)
+    torch.testing.assert_close(w @ value, layer.attend(query, key, value, limited), rtol=1e-10, atol=1e-12)
+    assert not torch.allclose(w, attention_weights(layer.attend, query, key, seen))
 
 
 @torch.no_grad()

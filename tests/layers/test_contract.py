@@ -33,6 +33,18 @@ class Quadratic(SoftmaxAttention):
         return F.scaled_dot_product_attention(query, key, value, visibility.mask())
 
 
+class KeepsEveryStrip(SoftmaxAttention):
+    """No strip is large; backward has them all."""
+
+    def attend(self, query: Tensor, key: Tensor, value: Tensor, visibility: Visibility) -> Tensor:
+        strips = []
+        for a in range(0, visibility.n_queries, 16):
+            keys, seen = visibility.strip(a, min(a + 16, visibility.n_queries))
+            scores = query[:, :, a : a + 16] @ key[:, :, keys].mT / query.size(-1) ** 0.5
+            strips.append(scores.masked_fill(~seen.mask(), -torch.inf).softmax(-1) @ value[:, :, keys])
+        return torch.cat(strips, dim=2)
+
+
 class MixesTheBatch(SoftmaxAttention):
     def attend(self, query: Tensor, key: Tensor, value: Tensor, visibility: Visibility) -> Tensor:
         return super().attend(query, key, value, visibility) + value.mean()
@@ -47,6 +59,14 @@ class Coarse(SoftmaxAttention):
     def attend(self, query: Tensor, key: Tensor, value: Tensor, visibility: Visibility) -> Tensor:
         y = super().attend(query, key, value, visibility)
         return y if y.dtype == torch.float32 else (y * 16).round() / 16
+
+
+class CoarseGradient(SoftmaxAttention):
+    def attend(self, query: Tensor, key: Tensor, value: Tensor, visibility: Visibility) -> Tensor:
+        y = super().attend(query, key, value, visibility)
+        if y.dtype != torch.float32:
+            y.register_hook(lambda gradient: (gradient * 4).round() / 4)
+        return y
 
 
 class HidesState(SoftmaxAttention):
@@ -67,9 +87,11 @@ class Forgetful(SoftmaxAttention):
         (IgnoresPadding, "padding"),
         (ForgetsTheStart, "cache"),
         (Quadratic, "memory"),
+        (KeepsEveryStrip, "memory"),
         (MixesTheBatch, "batch"),
         (Overflows, "finite"),
         (Coarse, "half_precision"),
+        (CoarseGradient, "half_precision"),
         (HidesState, "state_dict"),
         (Forgetful, "arguments"),
     ],

@@ -266,3 +266,22 @@ def test_learned_scale_does_not_decay_and_starts_where_told() -> None:
     layer = SSMaxAttention(24, 4, initial_scale=0.5)
     assert layer.length_scale.tolist() == [0.5] * 4
     assert layer.length_scale.ndim == 1
+
+
+FITTING: dict[str, dict[str, object]] = {
+    "qk_norm": {},
+    "sigmoid": {"train_length": 40},
+    "relu": {},
+    "softplus": {},
+    "complex": {"delta": torch.zeros(4, 4), "bias": torch.zeros(4, 4)},
+    "ssmax": {"length_scale": torch.ones(4)},
+}
+
+
+@pytest.mark.parametrize("rows", [1, 2])
+@pytest.mark.parametrize("name", FITTING)
+def test_a_mask_of_another_batch_is_an_error(name: str, rows: int) -> None:
+    query, key, value = (torch.randn(4, 4, 5, 8) for _ in range(3))
+    mask = torch.ones(rows, 5, dtype=torch.bool)
+    with pytest.raises(ArgumentError, match=r"attention_mask: expected shape \(4, 5\)"):
+        getattr(functional, f"{name}_attention")(query, key, value, **FITTING[name], key_mask=mask)

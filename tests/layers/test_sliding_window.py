@@ -140,6 +140,11 @@ def test_contract_of_selections(name: str, check: str) -> None:
     ATTENTION_CHECKS[check](partial(with_selection, name, KeySelection(3, recent=2, sinks=2)))
 
 
+@pytest.mark.parametrize("name", ["softmax", "t5"])
+def test_memory_of_selections(name: str) -> None:
+    ATTENTION_CHECKS["memory"](partial(with_selection, name, KeySelection(3, recent=2, sinks=2)))
+
+
 def test_a_subclass_of_its_own_is_windowed_row_by_row() -> None:
     class Own(SoftmaxAttention):
         def attend(self, query: Tensor, key: Tensor, value: Tensor, visibility: Visibility) -> Tensor:

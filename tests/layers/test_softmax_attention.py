@@ -101,9 +101,16 @@ def test_odd_head_width_is_fine_without_rotary() -> None:
 
 
 @pytest.mark.parametrize(
-    "mask", [torch.ones(2, 4, dtype=torch.bool), torch.ones(2, 5), torch.ones(5, dtype=torch.bool)]
+    "mask",
+    [
+        torch.ones(2, 4, dtype=torch.bool),
+        torch.ones(2, 5),
+        torch.ones(5, dtype=torch.bool),
+        torch.ones(3, 5, dtype=torch.bool),
+        torch.ones(1, 5, dtype=torch.bool),
+    ],
 )
-def test_a_mask_of_wrong_length_or_type_is_an_error(mask: Tensor) -> None:
+def test_a_mask_of_wrong_shape_or_type_is_an_error(mask: Tensor) -> None:
     with pytest.raises(ArgumentError, match="attention_mask"):
         SoftmaxAttention(32, 4)(torch.randn(2, 5, 32), mask)
 

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import copy
 import subprocess
 import sys
 from functools import partial
@@ -32,8 +31,6 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "learned": {"learned_scale": True, "learned_power": True},
     "growing": {"power_warmup_steps": 10},
 }
-# How much more than ordinary half precision: a power of 15 multiplies what the rounding of the projections does.
-HALF_PRECISION = {"exp": 4.5, "relu": 3.0, "no length scale": 3.0}
 
 
 def dense(layer: SoftplusAttention, x: Tensor, key_mask: Tensor | None = None) -> Tensor:
@@ -58,26 +55,38 @@ def dense(layer: SoftplusAttention, x: Tensor, key_mask: Tensor | None = None) -
     return torch.nn.functional.linear(y.transpose(1, 2).flatten(2), layer.output.weight)
 
 
-@pytest.mark.parametrize("name", [n for n in ATTENTION_CHECKS if n != "half_precision"])
+@pytest.mark.parametrize("name", ATTENTION_CHECKS)
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_contract(name: str, variant: str) -> None:
     ATTENTION_CHECKS[name](partial(SoftplusAttention, 32, 4, **VARIANTS[variant]))
 
 
-@pytest.mark.parametrize("variant", VARIANTS)
-def test_half_precision(variant: str) -> None:
-    if variant not in HALF_PRECISION:
-        contract.check_half_precision(partial(SoftplusAttention, 32, 4, **VARIANTS[variant]))
-        return
-    for dtype in (torch.bfloat16, torch.float16):
-        half = SoftplusAttention(32, 4, **VARIANTS[variant]).to(dtype)
-        truth, plain = copy.deepcopy(half).float(), SoftmaxAttention(32, 4).to(dtype)
-        plain.load_state_dict(half.state_dict())
-        x = torch.randn(2, 111, 32).to(dtype)
-        expected, ordinary = truth(x.float()), copy.deepcopy(plain).float()(x.float())
-        error = (half(x) - expected).norm() / expected.norm()
-        usual = (plain(x) - ordinary).norm() / ordinary.norm()
-        assert error < HALF_PRECISION[variant] * usual
+def test_half_precision_is_held_to_what_the_layer_states() -> None:
+    class Boastful(SoftplusAttention):
+        factors = (0.0, 0.0)
+
+        def half_precision_factor(self) -> tuple[float, float]:
+            return self.factors
+
+    for factors, what in (((3.0, 2.0), "dx"), ((1.5, 10.0), "y")):
+        Boastful.factors = factors
+        with pytest.raises(AssertionError, match=f"the error of {what} is"):
+            contract.check_half_precision(partial(Boastful, 32, 4), [torch.bfloat16])
+
+
+@pytest.mark.parametrize(
+    ("options", "factors"),
+    [
+        ({"power": None}, (2.0, 2.0)),
+        ({"power": None, "activation": "relu"}, (2.0, 20.0)),
+        ({"power": 3.0}, (2.0, 5.0)),
+        ({}, (3.0, 10.0)),
+        ({"activation": "exp"}, (6.0, 20.0)),
+        ({"power_warmup_steps": 10}, (3.0, 20.0)),
+    ],
+)
+def test_half_precision_factor(options: dict[str, Any], factors: tuple[float, float]) -> None:
+    assert SoftplusAttention(32, 4, **options).half_precision_factor() == pytest.approx(factors)
 
 
 @pytest.mark.parametrize("variant", ["lssar", "lssa", "groups", "learned"])
