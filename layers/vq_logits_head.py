@@ -110,6 +110,8 @@ class VQLogitsHead(Head):
             self._given = code_mappings.checked_mapping(
                 torch.tensor(self.mapping, device="cpu"), vocab_size, codebook_size
             )
+        if self.mapping == "kmeans":
+            self.needs_trained_model = "mapping kmeans clusters a model's rows; mapping cooccurrence needs none"
         self.within_code = within_code
         self.token_counts = None if token_counts is None else _plain(token_counts)
         self.tail_codes = tail_codes
@@ -131,12 +133,12 @@ class VQLogitsHead(Head):
         self.register_parameter("map", nn.Parameter(torch.empty(width, d_model)) if mapped else None)
         self.codes = TokenCodes(vocab_size, codebook_size)
         self.initialise(d_model**-0.5, torch.default_generator)
-        if not self._learned:
+        if self.mapping not in ("kmeans", "cooccurrence"):
             self._map_tokens(CorpusStatistics(self._own_counts()))
 
     @torch.no_grad()
     def initialise(self, std: float, generator: torch.Generator) -> None:
-        """C and own rows Normal(0, ``std``), drawn on the CPU; P the identity, or, with ``rank``, drawn too; beta anew."""
+        """C and own rows Normal(0, ``std``), drawn on the CPU, as is P with ``rank``, else the identity; beta anew."""
         drawn = [self.codebook]
         if not self.tied and self.weight is not None:
             drawn.append(self.weight)
@@ -147,7 +149,7 @@ class VQLogitsHead(Head):
                 parameter.copy_(torch.empty(parameter.shape, device="cpu").normal_(0.0, std, generator=generator))
         if self.projection and self.map is not None:
             nn.init.eye_(self.map)
-        self._start_bias()
+        self.codes.start(self.token_bias)
 
     def use_corpus(self, statistics: CorpusStatistics) -> None:
         """Learn counts and, unless it was given or is random or contiguous, the mapping; keep both in the buffers.
@@ -232,10 +234,6 @@ class VQLogitsHead(Head):
             weights += of_map + -(-self.vocab_size // self.codebook_size) * (self.rank or self.d_model)
         return weights
 
-    @property
-    def _learned(self) -> bool:
-        return self.mapping in ("kmeans", "cooccurrence")
-
     def _own_counts(self) -> Tensor:
         given = [0] * self.vocab_size if self.token_counts is None else self.token_counts
         return checked_counts(torch.tensor(given, device="cpu"), self.vocab_size)
@@ -256,21 +254,12 @@ class VQLogitsHead(Head):
                 seed=self.seed,
             )
         self.codes.assign(codes, counts)
-        self._start_bias()
+        self.codes.start(self.token_bias)
         if statistics.embedding is not None and statistics.embedding.shape == (self.vocab_size, self.d_model):
             with torch.no_grad():
                 self.codebook.copy_(code_mappings.code_means(statistics.embedding, codes, size))
                 if self.weight is not None and not self.tied and self.rank is None:
                     self.weight.copy_(statistics.embedding)
-
-    @torch.no_grad()
-    def _start_bias(self) -> None:
-        if self.token_bias is None or self.token_bias.is_meta:
-            return
-        if bool(self.codes.counts.any()):
-            self.token_bias.copy_(self.codes.log_within(torch.float64))
-        else:
-            nn.init.zeros_(self.token_bias)
 
     def _check(self) -> None:
         self.codes.check(f"use_corpus(statistics) or weights from a trained model before {self.mapping!r} is used")
