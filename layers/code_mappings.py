@@ -9,6 +9,20 @@ from ..errors import ArgumentError, require
 from .corpus_statistics import CorpusStatistics
 
 
+def named_mapping(
+    name: str, statistics: CorpusStatistics, codebook_size: int, *, tail_codes: int, tail: str, rank: int, seed: int
+) -> Tensor:
+    """The mapping of a name, for the vocabulary that the statistics count; for the options see the functions below."""
+    vocab_size = statistics.token_counts.numel()
+    if name == "random":
+        return random_mapping(vocab_size, codebook_size, seed)
+    if name == "contiguous":
+        return contiguous_mapping(vocab_size, codebook_size)
+    if name == "frequency":
+        return frequency_mapping(statistics.token_counts, codebook_size, tail_codes=tail_codes, tail=tail)
+    return clustered_mapping(name, statistics, vocab_size, codebook_size, rank=rank, seed=seed)
+
+
 def contiguous_mapping(vocab_size: int, codebook_size: int) -> Tensor:
     """K blocks of neighbouring ids whose sizes differ by one at most."""
     return torch.arange(vocab_size, device="cpu") * codebook_size // vocab_size

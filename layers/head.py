@@ -27,6 +27,9 @@ class Head(nn.Module):
     tied: bool = False
     """True when the head waits for :meth:`tie`: the decoder then hands over its embedding."""
 
+    needs_trained_model: str | None = None
+    """Why training can begin only from a trained model, and what else to choose; None where it can begin without."""
+
     def __init__(self, d_model: int, vocab_size: int) -> None:
         super().__init__()
         require(d_model >= 1, "d_model", "an integer of at least 1", d_model)

@@ -71,6 +71,13 @@ class TokenCodes(nn.Module):
         """Log p(token | code) from training counts with one added to each, (V,)."""
         return (self.counts + 1).to(dtype).log() - self.mass.to(dtype).log()[self.mapping]
 
+    @torch.no_grad()
+    def start(self, token_bias: nn.Parameter | None) -> None:
+        """Set beta (V,) to :meth:`log_within`, or to 0 where counts are not known."""
+        if token_bias is not None and not token_bias.is_meta:
+            known = bool(self.counts.any())
+            token_bias.copy_(self.log_within(torch.float64) if known else torch.zeros_like(token_bias))
+
     def health(self) -> dict[str, float]:
         """How the training data uses the codes.
 

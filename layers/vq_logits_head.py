@@ -44,9 +44,11 @@ class VQLogitsHead(Head):
     ``mapping``: ``random`` (even sizes, under ``seed``), ``contiguous`` (blocks of ids), ``frequency`` (frequent tokens
     alone, the tail shared), ``kmeans`` (of the rows of the model that training starts from: the paper's) and
     ``cooccurrence`` (k-means of vectors from the training text), or the V code ids themselves. The last two are known
-    only after :meth:`use_corpus`; ``frequency`` without counts takes ids as sorted by falling frequency. Where training
-    starts from a model, C starts at the means of its rows. The table is saved with the model, as integers; see
-    :class:`TokenCodes`.
+    only after :meth:`use_corpus`; ``frequency`` without counts takes ids as sorted by falling frequency. The table
+    is saved with the model, as integers; see :class:`TokenCodes`.
+
+    beta starts at log p(i | code) of ``unigram``, so that ``bias`` starts as that head, and at 0 while counts are
+    unknown. Where training starts from a model, C starts at the means of its rows and own rows of width d at the rows.
 
     Args:
         d_model: d, the width of the hidden states.
@@ -108,6 +110,8 @@ class VQLogitsHead(Head):
             self._given = code_mappings.checked_mapping(
                 torch.tensor(self.mapping, device="cpu"), vocab_size, codebook_size
             )
+        if self.mapping == "kmeans":
+            self.needs_trained_model = "mapping kmeans clusters a model's rows; mapping cooccurrence needs none"
         self.within_code = within_code
         self.token_counts = None if token_counts is None else _plain(token_counts)
         self.tail_codes = tail_codes
@@ -129,12 +133,12 @@ class VQLogitsHead(Head):
         self.register_parameter("map", nn.Parameter(torch.empty(width, d_model)) if mapped else None)
         self.codes = TokenCodes(vocab_size, codebook_size)
         self.initialise(d_model**-0.5, torch.default_generator)
-        if not self._learned:
+        if self.mapping not in ("kmeans", "cooccurrence"):
             self._map_tokens(CorpusStatistics(self._own_counts()))
 
     @torch.no_grad()
     def initialise(self, std: float, generator: torch.Generator) -> None:
-        """C and own rows Normal(0, ``std``), drawn on the CPU; beta 0; P the identity, or, with ``rank``, drawn too."""
+        """C and own rows Normal(0, ``std``), drawn on the CPU, as is P with ``rank``, else the identity; beta anew."""
         drawn = [self.codebook]
         if not self.tied and self.weight is not None:
             drawn.append(self.weight)
@@ -145,8 +149,7 @@ class VQLogitsHead(Head):
                 parameter.copy_(torch.empty(parameter.shape, device="cpu").normal_(0.0, std, generator=generator))
         if self.projection and self.map is not None:
             nn.init.eye_(self.map)
-        if self.token_bias is not None:
-            nn.init.zeros_(self.token_bias)
+        self.codes.start(self.token_bias)
 
     def use_corpus(self, statistics: CorpusStatistics) -> None:
         """Learn counts and, unless it was given or is random or contiguous, the mapping; keep both in the buffers.
@@ -231,10 +234,6 @@ class VQLogitsHead(Head):
             weights += of_map + -(-self.vocab_size // self.codebook_size) * (self.rank or self.d_model)
         return weights
 
-    @property
-    def _learned(self) -> bool:
-        return self.mapping in ("kmeans", "cooccurrence")
-
     def _own_counts(self) -> Tensor:
         given = [0] * self.vocab_size if self.token_counts is None else self.token_counts
         return checked_counts(torch.tensor(given, device="cpu"), self.vocab_size)
@@ -243,22 +242,24 @@ class VQLogitsHead(Head):
         if self.codebook.is_meta:
             return
         size, counts = self.codebook_size, statistics.token_counts
-        if self._given is not None:
-            codes = self._given
-        elif self.mapping == "random":
-            codes = code_mappings.random_mapping(self.vocab_size, size, self.seed)
-        elif self.mapping == "contiguous":
-            codes = code_mappings.contiguous_mapping(self.vocab_size, size)
-        elif self.mapping == "frequency":
-            codes = code_mappings.frequency_mapping(counts, size, tail_codes=self.tail_codes, tail=self.tail)
-        else:
-            codes = code_mappings.clustered_mapping(
-                str(self.mapping), statistics, self.vocab_size, size, rank=self.cooccurrence_rank, seed=self.seed
+        codes = self._given
+        if codes is None:
+            codes = code_mappings.named_mapping(
+                str(self.mapping),
+                statistics,
+                size,
+                tail_codes=self.tail_codes,
+                tail=self.tail,
+                rank=self.cooccurrence_rank,
+                seed=self.seed,
             )
         self.codes.assign(codes, counts)
+        self.codes.start(self.token_bias)
         if statistics.embedding is not None and statistics.embedding.shape == (self.vocab_size, self.d_model):
             with torch.no_grad():
                 self.codebook.copy_(code_mappings.code_means(statistics.embedding, codes, size))
+                if self.weight is not None and not self.tied and self.rank is None:
+                    self.weight.copy_(statistics.embedding)
 
     def _check(self) -> None:
         self.codes.check(f"use_corpus(statistics) or weights from a trained model before {self.mapping!r} is used")

@@ -132,6 +132,14 @@ class LanguageModule(pl.LightningModule):
         self.initial = model, transfer
         return transfer
 
+    def check_start(self) -> None:
+        """Raise :class:`ArgumentError` if the head can only start from a trained model and there is none."""
+        if self.initial is None and "head" in self.parts:
+            with torch.device("meta"), torch.random.fork_rng(devices=[]):
+                head = self.parts["head"](self.parts["d_model"], self.vocab_size)
+            reason = getattr(head, "needs_trained_model", None)
+            require(reason is None, "init_from", f"the folder of a finished run: {reason}", None)
+
     def configure_model(self) -> None:
         """Build the network, from the seed alone: what ran before in the process has no say in its weights.
 

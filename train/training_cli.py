@@ -232,6 +232,8 @@ class TrainingCLI(LightningCLI):
         if self.initial is not None:
             self.model.start_from(self.initial)
             self.datamodule.use_tokenizer(self.initial.tokenizer)
+        if self.command == "fit":
+            self.model.check_start()
         check_number_embedding(self.model.number_embedding, self.datamodule.numbers, self.datamodule.tokenizer_name)
         if self.datamodule.tokenizer_name is not None:
             _ = self.datamodule.tokenizer  # loads it, and checks vocab_size against it

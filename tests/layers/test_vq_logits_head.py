@@ -242,6 +242,46 @@ def test_the_corpus_moves_a_frequency_mapping_but_not_counts_that_were_given() -
         head.use_corpus(CorpusStatistics(COUNTS[1:]))
 
 
+@pytest.mark.parametrize("given", [True, False])
+def test_bias_starts_as_the_unigram_head(given: bool) -> None:
+    counts = {"token_counts": COUNTS} if given else {}
+    bias, unigram = (VQLogitsHead(D, V, K, within_code=name, **counts).double() for name in ("bias", "unigram"))
+    for head in (bias, unigram):
+        head.initialise(0.1, torch.Generator().manual_seed(3))  # as a decoder does
+        if not given:
+            head.use_corpus(CorpusStatistics(COUNTS))
+    hidden, every = torch.randn(1, D, dtype=torch.float64).expand(V, -1), torch.arange(V)
+    assert torch.allclose(bias.nll(hidden, every), unigram.nll(hidden, every), rtol=0, atol=1e-12)
+    masses = torch.zeros(K, dtype=torch.float64).index_add(0, bias.codes.mapping, bias.token_bias.exp())
+    assert torch.allclose(masses, torch.ones(K, dtype=torch.float64), rtol=0, atol=1e-12)
+
+
+def test_bias_without_counts_starts_at_zero() -> None:
+    head = VQLogitsHead(D, V, K, within_code="bias")
+    assert head.token_bias is not None
+    assert not bool(head.token_bias.any())
+
+
+def test_own_rows_start_at_those_of_a_trained_model() -> None:
+    embedding = torch.randn(V, D)
+    statistics = CorpusStatistics(COUNTS, embedding=embedding)
+    own = partial(VQLogitsHead, D, V, K, mapping="random", within_code="class_softmax", rows="own")
+    head = own()
+    head.use_corpus(statistics)
+    assert torch.equal(head.weight, embedding)
+    # every code's tokens are then told apart as the model's own softmax does
+    hidden, target = torch.randn(7, D), torch.randint(V, (7,))
+    same_code = head.codes.mapping == head.codes.mapping[target][:, None]
+    logits = (hidden @ embedding.T).masked_fill(~same_code, -torch.inf)
+    query = torch.log_softmax(head(hidden).masked_fill(~same_code, -torch.inf), -1)
+    rows = torch.arange(7)
+    assert torch.allclose(query[rows, target], torch.log_softmax(logits, -1)[rows, target], atol=1e-5)
+    for other in (own(rank=3), own(rank=D)):
+        before = other.weight.clone()
+        other.use_corpus(statistics)
+        assert torch.equal(other.weight, before)
+
+
 @pytest.mark.parametrize("within_code", ["none", "class_softmax"])
 def test_arguments_on_the_meta_device(within_code: str) -> None:
     with torch.device("meta"):

@@ -166,6 +166,16 @@ def test_another_body_or_tokenizer_is_refused_before_anything_is_read(
     assert not (tmp_path / "run").exists()
 
 
+def test_kmeans_without_a_model_is_refused_before_anything_is_read(tiny, write, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("lmzoo.train.data.module.prepare_split", None)
+    tiny["model"]["head"] = {"class_path": "VQLogitsHead", "init_args": {"codebook_size": 9, "mapping": "kmeans"}}
+    assert fit(write(tiny), tmp_path / "run") == 2
+    message = " ".join(capsys.readouterr().err.split())
+    assert "init_from: expected the folder of a finished run" in message
+    assert "cooccurrence" in message
+    assert not (tmp_path / "run").exists()
+
+
 def test_its_own_tokenizer_may_be_named(source, still, write, tmp_path):
     assert fit(write(still), tmp_path / "run", "--init_from", source, "--data.tokenizer", source) == 0
     stored = yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())
