@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .full_precision import without_autocast
+from .full_precision import full_dtype, without_autocast
 from .vq_nll import log_code_mass
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def greedy(head: VQLogitsHead, hidden: Tensor) -> Tensor:
 
 
 def _code_logits(head: VQLogitsHead, hidden: Tensor) -> Tensor:
-    dtype = torch.float64 if hidden.dtype == torch.float64 else torch.float32
+    dtype = full_dtype(hidden)
     with without_autocast(hidden):
         return F.linear(hidden.to(dtype), head.codebook.to(dtype))
 
@@ -87,7 +87,7 @@ def _draw(probabilities: Tensor, generator: torch.Generator | None) -> Tensor:
 
 def _draw_in_class(head: VQLogitsHead, hidden: Tensor, code: Tensor, generator: torch.Generator | None) -> Tensor:
     codes, rows = head.codes, head._rows()
-    query = head._query(hidden.to(torch.float64 if hidden.dtype == torch.float64 else torch.float32))
+    query = head._query(hidden.to(full_dtype(hidden)))
     token = torch.empty_like(code)
     for k in code.unique().tolist():
         members = codes.order[int(codes.offsets[k]) : int(codes.offsets[k + 1])]

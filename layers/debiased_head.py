@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from ..errors import require
+from .full_precision import full_dtype
 from .head import Head
 
 _CHUNK_LOGITS = 1 << 22
@@ -36,13 +37,12 @@ class DebiasedHead(Head):
         self.head = head
         self.chunk_size = chunk_size
         weight = next(head.parameters(), log_weight)
-        wide = torch.float64 if weight.dtype == torch.float64 else torch.float32
-        self.register_buffer("log_weight", log_weight.detach().to(weight.device, wide))
+        self.register_buffer("log_weight", log_weight.detach().to(weight.device, full_dtype(weight)))
 
     def forward(self, hidden: Tensor) -> Tensor:
-        """Logits (..., V) of hidden (..., d), in the other head's type."""
+        """Logits (..., V) of hidden (..., d), float32 or float64: half precision would round log w."""
         logits: Tensor = self.head(hidden)
-        return (logits.to(self.log_weight.dtype) - self.log_weight).to(logits.dtype)
+        return logits.to(full_dtype(logits)) - self.log_weight.to(full_dtype(logits))
 
     def nll(self, hidden: Tensor, target: Tensor) -> Tensor:
         """-log p(target | hidden): (N, d), (N) -> (N)."""
@@ -55,9 +55,7 @@ class DebiasedHead(Head):
         return self.head.matmul_weights()
 
     def _chunk(self, hidden: Tensor, target: Tensor) -> Tensor:
-        logits = self.head(hidden)
-        wide = torch.float64 if logits.dtype == torch.float64 else torch.float32
-        shifted = logits.to(wide) - self.log_weight.to(wide)
+        shifted = self(hidden)
         nll: Tensor = torch.logsumexp(shifted, 1) - shifted.gather(1, target[:, None]).squeeze(1)
         return nll
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from ..errors import require
+from .full_precision import full_dtype
 
 _SMALLEST_CHUNK = 1 << 22
 _LARGEST_CHUNK = 1 << 24
@@ -38,7 +39,7 @@ def linear_nll(
         hidden: (N, d).
         weight: (V, d), of the same type.
         target: (N) int64 in 0..V-1. No index is ignored: leave such rows out.
-        bias: (V), of the same type, or None.
+        bias: (V), of the same type or of that of the result, or None; added behind the product, unrounded.
         chunk_size: rows at a time; None takes what was fastest on a CPU: 4 million logits (16 MB in float32) or 256
             rows, whichever is more, but no more than 16 million logits.
         uniform: prepare the gradient by weight in the forward pass.
@@ -49,16 +50,19 @@ def linear_nll(
     Raises:
         ArgumentError: shapes or types do not fit, or, on a CPU, a target is out of range. (CUDA asserts it.)
 
-    Not supported: second derivatives, forward-mode derivatives, class probabilities as targets.
+    Not supported: second derivatives, which raise RuntimeError; forward-mode derivatives; class probabilities as
+    targets.
     """
     _check_shapes(hidden, weight, target, bias)
     require(chunk_size is None or chunk_size >= 1, "chunk_size", "None or an integer of at least 1", chunk_size)
     device = hidden.device.type
     if torch.is_autocast_enabled(device) and hidden.dtype != torch.float64:
         dtype = torch.get_autocast_dtype(device)
-        hidden, weight, bias = hidden.to(dtype), weight.to(dtype), None if bias is None else bias.to(dtype)
-    for name, other in (("weight", weight), ("bias", hidden if bias is None else bias)):
-        require(other.dtype == hidden.dtype, name, f"the type of hidden, {hidden.dtype}", other.dtype)
+        hidden, weight = hidden.to(dtype), weight.to(dtype)
+    require(weight.dtype == hidden.dtype, "weight", f"the type of hidden, {hidden.dtype}", weight.dtype)
+    if bias is not None:
+        fits = bias.dtype in (hidden.dtype, full_dtype(hidden))
+        require(fits, "bias", f"{hidden.dtype} or {full_dtype(hidden)}", bias.dtype)
     vocab_size = weight.size(0)
     if chunk_size is None:
         chunk_size = max(1, _SMALLEST_CHUNK // vocab_size, min(256, _LARGEST_CHUNK // vocab_size))
@@ -156,16 +160,19 @@ class _LogProbabilities:
         self.logits = hidden.new_empty(chunk_size, weight.size(0))
         # Log-softmax reads a row to its end before it writes the row, so that it may overwrite the logits; a test pins
         # this. Half the memory, and faster on a CPU, where fresh cache lines are what a chunk costs.
-        self.block = self.logits.to(_statistics_dtype(hidden))
+        self.block = self.logits.to(full_dtype(hidden))
 
     def rows(self, rows: slice) -> Tensor:
         """Log p (chunk, V) of some rows, to be overwritten by the caller at will."""
         n = rows.stop - rows.start
         logits, block = self.logits[:n], self.block[:n]
-        if self.bias is None:
-            torch.mm(self.hidden[rows], self.weight.t(), out=logits)
-        else:
+        if self.bias is not None and logits.dtype == block.dtype:
             torch.addmm(self.bias, self.hidden[rows], self.weight.t(), out=logits)
+        else:
+            torch.mm(self.hidden[rows], self.weight.t(), out=logits)
+            if self.bias is not None:
+                # half precision would round a bias, such as the shift that takes a loss's weights back
+                logits = block.copy_(logits).add_(self.bias)
         return torch.log_softmax(logits, 1, dtype=block.dtype, out=block)
 
 
@@ -178,14 +185,10 @@ def _accumulate(dweight: Tensor, dbias: Tensor, block: Tensor, low: Tensor, hidd
         dbias.add_(block.sum(0))
 
 
-def _statistics_dtype(hidden: Tensor) -> torch.dtype:
-    return torch.float64 if hidden.dtype == torch.float64 else torch.float32
-
-
 def _outputs(
     hidden: Tensor, weight: Tensor, bias: Tensor | None, on_hidden: bool, on_weight: bool
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    dtype = _statistics_dtype(hidden)
+    dtype = full_dtype(hidden)
     nll = hidden.new_empty(hidden.size(0), dtype=dtype)
     dhidden = torch.empty_like(hidden) if on_hidden else hidden.new_empty(0)
     dweight = torch.zeros_like(weight, dtype=dtype) if on_weight else nll.new_empty(0)
@@ -222,6 +225,22 @@ def _weight_gradient_fake(
     return on_weight, on_bias
 
 
+class _Once(torch.autograd.Function):
+    """A gradient prepared in the forward pass: autograd would take it for a constant, and differentiate it as one."""
+
+    @staticmethod
+    def forward(result: Tensor, *causes: Tensor) -> Tensor:
+        return result.view_as(result)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        """Nothing is needed."""
+
+    @staticmethod
+    def backward(ctx: Any, *_: Tensor) -> Any:
+        raise RuntimeError("linear_nll has no second derivatives; take the cross-entropy of the head's logits instead")
+
+
 def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
     hidden, weight, bias, target, ctx.chunk_size, ctx.on_hidden, ctx.on_weight, _ = inputs
     _, *rest = output
@@ -238,7 +257,9 @@ def _backward(ctx: Any, gradient: Tensor | None, *_: None) -> tuple[Tensor | Non
     on_weight = on_bias = None
     if ctx.on_weight:
         on_weight, on_bias = _weight_gradient(gradient, hidden, weight, bias, target, dweight, dbias, ctx.chunk_size)
-        on_weight, on_bias = on_weight.to(weight.dtype), None if bias is None else on_bias.to(weight.dtype)
+        on_weight, on_bias = on_weight.to(weight.dtype), None if bias is None else on_bias.to(bias.dtype)
+    if on_hidden is not None and torch.is_grad_enabled():
+        on_hidden = _Once.apply(on_hidden, gradient, hidden, weight)  # type: ignore[no-untyped-call]
     return on_hidden, on_weight, on_bias, None, None, None, None, None
 
 

@@ -80,18 +80,19 @@ class PowerLawDecay(Loss):
         # Integers, which a change of the model's precision leaves alone. Not in the state dict: a resumed run counts
         # its data again, and an exported model needs no loss.
         self.register_buffer("token_counts", None, persistent=False)
+        self._given = token_counts is not None
         self._cap = math.inf
         self._mean = 1.0
         if token_counts is not None:
             self._count(torch.as_tensor(token_counts))
 
     def use_corpus(self, statistics: CorpusStatistics) -> None:
-        """Take the counts of the training data, unless the constructor was given others.
+        """Take the counts of the training data, in place of an earlier corpus's, unless the constructor got some.
 
         Raises:
             ArgumentError: the constructor's counts are of another vocabulary.
         """
-        if self.token_counts is None:
+        if self.token_counts is None or not self._given:
             self._count(statistics.token_counts)
             return
         size = len(statistics.token_counts)
@@ -133,6 +134,7 @@ class PowerLawDecay(Loss):
         counts = token_counts.to(torch.int64)
         require(int(counts.sum()) > 0, "token_counts", "at least one label counted", given)
         require(int(counts.min()) >= 0, "token_counts", "counts of at least 0", int(counts.min()))
+        self._cap = math.inf  # the cap is in units of the uncapped mean
         if self.max_weight is not None:
             self._cap = self.max_weight * self._mean_of(counts)
         self._mean = self._mean_of(counts)

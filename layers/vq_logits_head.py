@@ -99,7 +99,9 @@ class VQLogitsHead(Head):
         require(rank is None or rank >= 1, "rank", "None or an integer of at least 1", rank)
         takes_map = in_classes and rank is None
         require(takes_map or not projection, "projection", "false but for class_softmax without rank", projection)
-        require(cooccurrence_rank >= 1, "cooccurrence_rank", "an integer of at least 1", cooccurrence_rank)
+        widest = vocab_size - 1 if isinstance(mapping, str) and mapping == "cooccurrence" else cooccurrence_rank
+        expected = f"an integer of at least 1, for cooccurrence below {vocab_size}, the vocabulary's size"
+        require(1 <= cooccurrence_rank <= widest, "cooccurrence_rank", expected, cooccurrence_rank)
         self.codebook_size = codebook_size
         self.mapping: str | list[int]
         self._given: Tensor | None = None

@@ -53,6 +53,19 @@ def test_probabilities_are_divided_by_the_weights(cls: type[LinearHead], biased:
     assert torch.allclose(given.double(), expected[torch.arange(7), target], rtol=0, atol=tolerance)
 
 
+@pytest.mark.parametrize("cls", [LinearHead, Plain])
+def test_the_shift_is_not_rounded_under_autocast(cls: type[LinearHead]) -> None:
+    head = cls(D, V)
+    nn.init.zeros_(head.weight)
+    other, shift = head.debias(LOG_WEIGHT), -LOG_WEIGHT.float()
+    with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16):
+        nll = other.nll(torch.ones(V, D), torch.arange(V))
+        logits = other(torch.ones(1, D))
+    assert torch.allclose(nll, torch.logsumexp(shift, 0) - shift, rtol=0, atol=1e-5)
+    if isinstance(other, DebiasedHead):
+        assert torch.equal(logits[0], shift)
+
+
 def test_weights_are_shared_and_the_head_is_left_alone() -> None:
     for options in ({}, {"tied": True}, {"bias": True}):
         head = LinearHead(D, V, **options)

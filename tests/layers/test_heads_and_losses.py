@@ -178,6 +178,35 @@ def test_bad_arguments(change: dict[str, Any], argument: str) -> None:
     assert caught.value.argument == argument
 
 
+@pytest.mark.parametrize("linear", [True, False])
+@pytest.mark.parametrize("wanted", [0, 1])
+def test_second_derivatives_are_refused_and_first_ones_kept(linear: bool, wanted: int) -> None:
+    tensors, target = problem()
+    hidden, weight = tensors[:2]
+
+    def gradient(nll: torch.Tensor, create_graph: bool) -> torch.Tensor:
+        total = nll.sum() if linear else nll.square().sum()
+        return torch.autograd.grad(total, [hidden, weight][wanted], create_graph=create_graph)[0]
+
+    given = gradient(linear_nll(hidden, weight, target), True)
+    assert torch.equal(given, gradient(linear_nll(hidden, weight, target), False))
+    # beside a term with a second derivative a missing one would go unnoticed
+    with pytest.raises(RuntimeError, match=r"second derivatives|autograd formula"):
+        torch.autograd.grad((given + hidden.sum() ** 2).sum(), hidden)
+
+
+def test_a_bias_is_not_rounded_under_autocast() -> None:
+    bias = torch.linspace(-300.0, 300.0, 40).requires_grad_()
+    hidden, weight, target = torch.zeros(40, 8), torch.zeros(40, 8), torch.arange(40)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        given = linear_nll(hidden, weight, target, bias=bias)
+    expected = torch.logsumexp(bias, 0) - bias
+    assert torch.allclose(given, expected, rtol=0, atol=1e-3)  # bfloat16 would be off by 1
+    ours, theirs = (torch.autograd.grad(nll[7], bias)[0] for nll in (given, expected))
+    assert ours.dtype == torch.float32
+    assert torch.allclose(ours, theirs, rtol=0, atol=1e-6)
+
+
 def test_compiles_whole() -> None:
     (hidden, weight, bias), target = problem(20)
     compiled = torch.compile(

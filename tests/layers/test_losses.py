@@ -136,6 +136,15 @@ def test_counts_come_from_the_constructor_or_the_corpus() -> None:
         PowerLawDecay([1, 2, 3]).use_corpus(statistics)
 
 
+def test_another_corpus_replaces_an_earlier_one() -> None:
+    nll, target = problem()
+    again = PowerLawDecay(alpha=1.0, max_weight=2.0)
+    for counts in (COUNTS, 50 * COUNTS.flip(0) + 3):
+        again.use_corpus(CorpusStatistics(counts))
+        assert torch.equal(again(nll, target), PowerLawDecay(counts, 1.0, max_weight=2.0)(nll, target))
+        assert torch.equal(again.log_weight(), PowerLawDecay(counts, 1.0, max_weight=2.0).log_weight())
+
+
 def test_counts_survive_a_change_of_precision_and_stay_out_of_the_state() -> None:
     loss = PowerLawDecay([70_001, 3, 0])
     before = loss.log_weight()

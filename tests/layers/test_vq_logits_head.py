@@ -146,6 +146,8 @@ def test_functional_bad_arguments(change: dict[str, Any], argument: str) -> None
         {"rank": 3},
         {"rank": 0, "within_code": "class_softmax", "rows": "own"},
         {"projection": True},
+        {"cooccurrence_rank": 0},
+        {"cooccurrence_rank": V, "mapping": "cooccurrence"},
         {"token_counts": [1] * (V + 1)},
         {"token_counts": [-1] * V},
     ],

@@ -103,6 +103,10 @@ def test_drawing_by_code_follows_the_model(make: Make, ids: Tensor) -> None:
     )
     assert int(stopped[0, -1]) == stop
     assert stopped.size(1) <= 20
+    several = sample_tokens(
+        decoder, ids[:1], max_new_tokens=9, eos_token_id=[60, stop], generator=torch.Generator().manual_seed(4)
+    )
+    assert torch.equal(several, stopped)
     with pytest.raises(ArgumentError, match="decoder"):
         sample_tokens(make(), ids[:1], max_new_tokens=1)
 
