@@ -108,7 +108,7 @@ def _stacked(
             panel.grid(axis="y")
             panel.set_ylabel(units[1])
         stack[0].set_xscale("log", base=2)
-        stack[0].xaxis.set_major_locator(LogLocator(base=2, numticks=9))
+        stack[0].xaxis.set_major_locator(LogLocator(base=2, numticks=6))
         stack[0].xaxis.set_minor_locator(NullLocator())
         stack[0].xaxis.set_major_formatter(FuncFormatter(lambda value, _: plain(value, 0)))
         stack[-1].set_xlabel(units[0])
