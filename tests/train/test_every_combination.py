@@ -14,9 +14,9 @@ from lmzoo.train.training_cli import TrainingCLI
 
 ATTENTIONS, HEADS, LOSSES = (sorted(parts_of(base)) for base in (Attention, Head, Loss))
 VOCABULARY = 300
+CONTEXT = 16
 
 # what a part's constructor wants and has no default for
-CONTEXT = 16  # tokens
 REQUIRED = {"codebook_size": 16}
 
 
