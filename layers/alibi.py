@@ -24,6 +24,9 @@ class ALiBi(Position):
 
     Softmax ignores what a whole row shares, so m_h (j - j_last) serves as well and depends on the key alone: no
     (H, T, T) bias is ever built. Defined at any length; no parameters.
+
+    The shared part, up to m_h T, costs digits: in float32 a score is off by about 6e-8 m_h T, so the error of y grows
+    with T (8 heads of 64, normal q, k and v, against float64: at most 5e-5 at T 2048, 2e-4 at T 8192).
     """
 
     acts_on = "score"

@@ -149,7 +149,7 @@ def test_surviving_keys_of_softplus_attention(fitted, corpus):
 
 
 def test_weights_that_do_not_sum_to_one_get_a_total_instead_of_an_entropy(fitted, corpus):
-    run = fitted("SigmoidAttention", "--model.attention.init_args.train_length", str(LENGTH))
+    run = fitted("SigmoidAttention", "--model.attention.init_args.train_length", "16")
     out, record = report(run, lengths=[LENGTH], windows=2)
 
     def weigh(layer, query, key, units):

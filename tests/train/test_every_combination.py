@@ -14,6 +14,7 @@ from lmzoo.train.training_cli import TrainingCLI
 
 ATTENTIONS, HEADS, LOSSES = (sorted(parts_of(base)) for base in (Attention, Head, Loss))
 VOCABULARY = 300
+CONTEXT = 16
 
 # what a part's constructor wants and has no default for
 REQUIRED = {"codebook_size": 16}
@@ -24,13 +25,16 @@ def part(base, name, given):
     parameters = list(inspect.signature(parts_of(base)[name]).parameters.values())[given:]
     several = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
     needed = {p.name: REQUIRED[p.name] for p in parameters if p.default is p.empty and p.kind not in several}
+    needed |= {p.name: CONTEXT for p in parameters if p.name == "train_length"}
     return {"class_path": name, "init_args": needed} if needed else name
 
 
 @pytest.fixture(scope="module")
 def text(cache):
     """Python's own documentation, as the runs below read it."""
-    data = TextDataModule("python-docs", vocab_size=VOCABULARY, context_length=16, batch_size=8, cache_dir=str(cache))
+    data = TextDataModule(
+        "python-docs", vocab_size=VOCABULARY, context_length=CONTEXT, batch_size=8, cache_dir=str(cache)
+    )
     data.setup("fit")
     return data
 
@@ -50,7 +54,7 @@ def config(cache, head, loss, attention):
         "data": {
             "source": "python-docs",
             "vocab_size": VOCABULARY,
-            "context_length": 16,
+            "context_length": CONTEXT,
             "batch_size": 8,
             "cache_dir": str(cache),
         },
