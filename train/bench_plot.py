@@ -111,7 +111,7 @@ def _panel(axes: Axes, theme: Theme, records: Sequence[Record], key: str, factor
     axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:,.0f}"))
     axes.yaxis.set_major_locator(LogLocator(10, subs=(1.0, 3.0)))
     axes.yaxis.set_minor_locator(NullLocator())
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:,.4g}"))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:,.0f}" if y >= 1 else f"{y:.3g}"))
     axes.grid(axis="y")
     axes.set_xlabel("T (tokens)")
     axes.set_title(label, loc="left", color=theme.ink, fontsize=11)
