@@ -80,7 +80,8 @@ def test_finished_runs_are_analysed_where_the_file_asks_for_it(tiny, write, lmzo
     wrong = lmzoo("compare", many, "--output", output, "--variants", "rotary", code=1)
     assert "rotary, seed 3, lmzoo analyze: FAILED" in wrong.stdout
     said = " ".join(wrong.stdout.split())  # as wide as the terminal
-    assert "rotary, seed 3: lmzoo analyze failed: error: prompts: expected at most" in said
+    reason = "the process ended with exit code 2: error: prompts: expected at most"
+    assert f"rotary, seed 3: lmzoo analyze failed: {reason}" in said
 
 
 def test_the_help_names_every_argument(lmzoo):
