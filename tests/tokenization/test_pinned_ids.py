@@ -9,7 +9,6 @@ import hashlib
 import json
 
 import pytest
-
 from lmzoo.tokenization import NUMBER_SCHEMES, train_tokenizer
 
 NUMBERS = (
@@ -26,7 +25,7 @@ def made_up_texts():
     return [" ".join(words), *NUMBERS]
 
 
-PROBE = "In 1899, 4096 of 1048576 cats = 0.00390625; é𝟘 １２３ 1e-05 192.168.0.1 12:30"  # noqa: RUF001: digits on purpose
+PROBE = "In 1899, 4096 of 1048576 cats = 0.00390625; é𝟘 １２３ 1e-05 192.168.0.1 12:30"
 EXPECTED = {
     "bpe": "3b6c9643830a0aac",
     "digits": "8b2f89276a5cf4ab",
