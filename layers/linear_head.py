@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from ..errors import ArgumentError, require
 from .debiased_head import check_log_weight
+from .full_precision import full_dtype
 from .head import Head
 from .linear_nll import linear_nll
 
@@ -55,8 +56,12 @@ class LinearHead(Head):
         self.weight = embedding
 
     def forward(self, hidden: Tensor) -> Tensor:
-        """Logits (..., V) of hidden (..., d), in its dtype."""
-        return F.linear(hidden, self._weight(), self.offset)
+        """Logits (..., V) of hidden (..., d), in its dtype; under autocast float32, in which b is added unrounded."""
+        if not torch.is_autocast_enabled(hidden.device.type):
+            return F.linear(hidden, self._weight(), self.offset)
+        logits = F.linear(hidden, self._weight())
+        logits = logits.to(full_dtype(logits))
+        return logits if self.offset is None else logits.add_(self.offset)
 
     def nll(self, hidden: Tensor, target: Tensor) -> Tensor:
         """-log softmax(W h + b)[target]: (N, d), (N) -> (N).
