@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -14,6 +15,7 @@ from .corpus_statistics import CorpusStatistics
 from .full_precision import full_dtype, without_autocast
 from .head import Head
 from .linear_nll import linear_nll
+from .row_forecast import RowForecast
 from .token_codes import checked_counts
 from .vq_nll import check_target
 
@@ -72,6 +74,7 @@ class AdaptiveSoftmaxHead(Head):
         expected = f"at most {d_model ** (1 / len(ends)):.3g}, so that {len(ends)} clusters have a rank of at least 1"
         require(narrowest >= 1, "div_value", expected, div_value)
         self.softmax = nn.AdaptiveLogSoftmaxWithLoss(d_model, vocab_size, ends, div_value)
+        self._forecast = RowForecast()
         self.register_buffer("rank", torch.arange(vocab_size))
         self.register_buffer("order", torch.arange(vocab_size))
         if self.token_counts is not None:
@@ -91,7 +94,7 @@ class AdaptiveSoftmaxHead(Head):
             log_p: Tensor = torch.func.functional_call(_LogProb(self.softmax), weights, (rows.to(dtype),))
         return log_p.index_select(-1, self.rank).view(*hidden.shape[:-1], self.vocab_size)
 
-    def nll(self, hidden: Tensor, target: Tensor) -> Tensor:
+    def nll(self, hidden: Tensor, target: Tensor, *, row_weight: Tensor | None = None) -> Tensor:
         """-log p(target | hidden): (N, d), (N) -> (N)."""
         check_target(target, self.vocab_size)
         hidden, softmax = hidden.to(full_dtype(hidden)), self.softmax
@@ -99,13 +102,15 @@ class AdaptiveSoftmaxHead(Head):
         cluster = torch.stack([rank >= end for end in softmax.cutoffs[:-1]]).sum(0)  # 0 is the shortlist
         column = torch.where(cluster > 0, softmax.shortlist_size + cluster - 1, rank)
         with without_autocast(hidden):
-            nll = linear_nll(hidden, softmax.head.weight.to(hidden.dtype), column)
+            product = partial(linear_nll, uniform=self._forecast.uniform)
+            nll = product(hidden, softmax.head.weight.to(hidden.dtype), column, row_weight=row_weight)
             for c, (start, tail) in enumerate(zip(softmax.cutoffs, softmax.tail), 1):
                 rows = (cluster == c).nonzero().squeeze(1)
                 down, columns = (p.to(hidden.dtype) for p in tail.parameters())
-                within = linear_nll(F.linear(hidden[rows], down), columns, rank[rows] - start)
+                weight = None if row_weight is None else row_weight[rows]
+                within = product(F.linear(hidden[rows], down), columns, rank[rows] - start, row_weight=weight)
                 nll = nll.index_add(0, rows, within)
-        return nll
+        return nll if row_weight is not None else self._forecast.watch(nll)
 
     def matmul_weights(self) -> int:
         """The shortlist's rows; a cluster's in the share of the rows that Zipf's law sends there.

@@ -49,11 +49,29 @@ def vq_nll(
     return code_nll(hidden, codebook, mapping[target], log_mass) + within_nll(log_mass, mapping, target, token_bias)
 
 
-def code_nll(hidden: Tensor, codebook: Tensor, code: Tensor, log_mass: Tensor) -> Tensor:
-    """-log p(code | hidden), p proportional to m_k exp(l_k): (N, d), (K, d), (N,), (K,) -> (N,)."""
+def code_nll(
+    hidden: Tensor,
+    codebook: Tensor,
+    code: Tensor,
+    log_mass: Tensor,
+    *,
+    uniform: bool = True,
+    row_weight: Tensor | None = None,
+) -> Tensor:
+    """-log p(code | hidden), p proportional to m_k exp(l_k): (N, d), (K, d), (N,), (K,) -> (N,).
+
+    ``uniform`` and ``row_weight`` as of :func:`linear_nll`: time depends on them, values do not.
+    """
     dtype = full_dtype(hidden)
     with without_autocast(hidden):
-        return linear_nll(hidden.to(dtype), codebook.to(dtype), code, bias=log_mass.to(dtype))
+        return linear_nll(
+            hidden.to(dtype),
+            codebook.to(dtype),
+            code,
+            bias=log_mass.to(dtype),
+            uniform=uniform,
+            row_weight=row_weight,
+        )
 
 
 def within_nll(log_mass: Tensor, mapping: Tensor, target: Tensor, token_bias: Tensor | None) -> Tensor:

@@ -231,8 +231,9 @@ class LanguageModule(pl.LightningModule):
                 set_step(self.global_step)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        nll = self._nll(batch["input_ids"])
         target = batch["input_ids"][:, 1:]
+        weight = self.loss.row_weight(target.flatten())
+        nll = self._nll(batch["input_ids"], row_weight=None if weight is None else weight.view_as(target))
         loss: Tensor = self.loss(nll.flatten(), target.flatten())
         self.last_loss = loss.detach()
         self.last_cross_entropy = nll.detach().mean()
