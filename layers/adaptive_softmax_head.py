@@ -27,7 +27,8 @@ class AdaptiveSoftmaxHead(Head):
     ``cutoffs[0]`` form the shortlist, in one softmax with C clusters; cluster c holds the tokens up to the next cutoff
     (the last one up to V) and sees hidden states through a product of rank d / ``div_value``^c, c = 1..C.
 
-    The order comes from ``token_counts`` or :meth:`use_corpus` and is saved with the model. Without either, ids are
+    The order comes from ``token_counts`` or :meth:`use_corpus` and is saved with the model, as the rank (V) of each
+    token, int32. Without either, ids are
     taken as sorted by falling frequency, which holds for few tokenizers: the head stays a normalised distribution but
     wastes its shortlist.
 
@@ -49,7 +50,6 @@ class AdaptiveSoftmaxHead(Head):
     """
 
     rank: Tensor
-    order: Tensor
 
     def __init__(
         self,
@@ -75,8 +75,7 @@ class AdaptiveSoftmaxHead(Head):
         require(narrowest >= 1, "div_value", expected, div_value)
         self.softmax = nn.AdaptiveLogSoftmaxWithLoss(d_model, vocab_size, ends, div_value)
         self._forecast = RowForecast()
-        self.register_buffer("rank", torch.arange(vocab_size))
-        self.register_buffer("order", torch.arange(vocab_size))
+        self.register_buffer("rank", torch.arange(vocab_size, dtype=torch.int32))
         if self.token_counts is not None:
             self._sort(torch.tensor(self.token_counts, device="cpu"))
 
@@ -127,10 +126,9 @@ class AdaptiveSoftmaxHead(Head):
 
     @torch.no_grad()
     def _sort(self, token_counts: Tensor) -> None:
-        if self.order.is_meta:
-            return
-        self.order.copy_(by_falling_frequency(checked_counts(token_counts, self.vocab_size)))
-        self.rank.scatter_(0, self.order, torch.arange(self.vocab_size, device=self.order.device))
+        if not self.rank.is_meta:
+            order = by_falling_frequency(checked_counts(token_counts, self.vocab_size))
+            self.rank.copy_(torch.argsort(order))
 
 
 class _LogProb(nn.Module):

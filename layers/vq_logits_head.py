@@ -46,7 +46,7 @@ class VQLogitsHead(Head):
     alone, the tail shared), ``kmeans`` (of the rows of the model that training starts from: the paper's) and
     ``cooccurrence`` (k-means of vectors from the training text), or the V code ids themselves. The last two are known
     only after :meth:`use_corpus`; ``frequency`` without counts takes ids as sorted by falling frequency. The table
-    is saved with the model, as integers; see :class:`TokenCodes`.
+    is saved with the model, as integers of 32 bits; see :class:`TokenCodes`.
 
     beta starts at log p(i | code) of ``unigram``, so that ``bias`` starts as that head, and at 0 while counts are
     unknown. Where training starts from a model, C starts at the means of its rows and own rows of width d at the rows.
@@ -225,7 +225,7 @@ class VQLogitsHead(Head):
 
     @property
     def tie_counts(self) -> Tensor:
-        """(V,) int64: among tokens of equal logit the one with the highest count is to be taken."""
+        """(V,) int32: among tokens of equal logit the one with the highest count is to be taken."""
         return self.codes.counts
 
     def health(self) -> dict[str, float]:

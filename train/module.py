@@ -149,7 +149,7 @@ class LanguageModule(pl.LightningModule):
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(self.seed)
                 self.decoder = Decoder(self.vocab_size, **self.parts)
-            self._nll: Callable[[Tensor], Tensor] = self.decoder.nll
+            self._nll: Callable[..., Tensor] = self.decoder.nll
             if self.compile_network:
                 self._nll = torch.compile(self.decoder.nll)
         if self._trainer is not None and self.trainer.state.fn == "fit" and not self._begun:
