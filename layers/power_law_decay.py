@@ -113,6 +113,10 @@ class PowerLawDecay(Loss):
         factor = weight / self._mean if self.normalization == "corpus_mean" else weight * (len(weight) / weight.sum())
         return mean(nll * factor.to(nll.dtype))
 
+    def row_weight(self, target: Tensor) -> Tensor:
+        """w(target) (N)."""
+        return self._weigh(self._counts().index_select(0, target))
+
     def log_weight(self) -> Tensor:
         """Log w (V) float64, by which the loss's optimum is shifted: q(t) proportional to w(t) p(t)."""
         return self._weigh(self._counts()).log()

@@ -15,6 +15,7 @@ from .class_nll import class_log_softmax, class_nll
 from .corpus_statistics import CorpusStatistics
 from .full_precision import full_dtype, without_autocast
 from .head import Head
+from .row_forecast import RowForecast
 from .token_codes import TokenCodes, checked_counts
 from .vq_nll import check_target, code_nll, log_code_mass, within_nll
 
@@ -45,7 +46,7 @@ class VQLogitsHead(Head):
     alone, the tail shared), ``kmeans`` (of the rows of the model that training starts from: the paper's) and
     ``cooccurrence`` (k-means of vectors from the training text), or the V code ids themselves. The last two are known
     only after :meth:`use_corpus`; ``frequency`` without counts takes ids as sorted by falling frequency. The table
-    is saved with the model, as integers; see :class:`TokenCodes`.
+    is saved with the model, as integers of 32 bits; see :class:`TokenCodes`.
 
     beta starts at log p(i | code) of ``unigram``, so that ``bias`` starts as that head, and at 0 while counts are
     unknown. Where training starts from a model, C starts at the means of its rows and own rows of width d at the rows.
@@ -134,6 +135,7 @@ class VQLogitsHead(Head):
         mapped = projection or rank is not None
         self.register_parameter("map", nn.Parameter(torch.empty(width, d_model)) if mapped else None)
         self.codes = TokenCodes(vocab_size, codebook_size)
+        self._forecast = RowForecast()
         self.initialise(d_model**-0.5, torch.default_generator)
         if self.mapping not in ("kmeans", "cooccurrence"):
             self._map_tokens(CorpusStatistics(self._own_counts()))
@@ -187,13 +189,16 @@ class VQLogitsHead(Head):
             spread = logits.index_select(-1, mapping)
             return spread if bias is None else spread + bias
 
-    def nll(self, hidden: Tensor, target: Tensor) -> Tensor:
+    def nll(self, hidden: Tensor, target: Tensor, *, row_weight: Tensor | None = None) -> Tensor:
         """-log p(target | hidden): (N, d), (N) -> (N); see :func:`vq_nll` and :func:`class_nll`."""
         self._check()
         check_target(target, self.vocab_size)
         codes, dtype = self.codes, full_dtype(hidden)
         log_mass = self._log_mass(dtype)
-        nll = code_nll(hidden, self.codebook, codes.mapping[target], log_mass)
+        code, uniform = codes.mapping[target].long(), self._forecast.uniform
+        nll = code_nll(hidden, self.codebook, code, log_mass, uniform=uniform, row_weight=row_weight)
+        if row_weight is None:
+            self._forecast.watch(nll)
         if self.within_code != "class_softmax":
             return nll + within_nll(log_mass, codes.mapping, target, self._bias(dtype))
         query = self._query(hidden.to(dtype))
@@ -220,7 +225,7 @@ class VQLogitsHead(Head):
 
     @property
     def tie_counts(self) -> Tensor:
-        """(V,) int64: among tokens of equal logit the one with the highest count is to be taken."""
+        """(V,) int32: among tokens of equal logit the one with the highest count is to be taken."""
         return self.codes.counts
 
     def health(self) -> dict[str, float]:

@@ -165,21 +165,32 @@ class Decoder(nn.Module):
         y: Tensor = self.norm(x)
         return y
 
-    def nll(self, input_ids: Tensor, attention_mask: Tensor | None = None) -> Tensor:
+    def nll(
+        self, input_ids: Tensor, attention_mask: Tensor | None = None, *, row_weight: Tensor | None = None
+    ) -> Tensor:
         """-log p(input_ids[:, t + 1] | input_ids[:, :t + 1]) in nats: (B, T) -> (B, T - 1).
 
         With a mask (B, T), pairs in which either token is padding give 0 and are not computed; their places are
         ``~(attention_mask[:, 1:] & attention_mask[:, :-1])``.
+
+        ``row_weight`` (B, T - 1) tells a head that takes it what a loss will weigh the pairs by; see :meth:`Head.nll`.
         """
         require(input_ids.size(1) >= 2, "input_ids", "at least two tokens a row", tuple(input_ids.shape))
         target = input_ids[:, 1:]
         if attention_mask is None:
             rows = self.hidden(input_ids[:, :-1]).flatten(0, 1)
-            return self.head.nll(rows, target.flatten()).view_as(target)
+            weight = None if row_weight is None else row_weight.flatten()
+            return self._head_nll(rows, target.flatten(), weight).view_as(target)
         real = attention_mask[:, 1:] & attention_mask[:, :-1]
         rows = self.hidden(input_ids[:, :-1], attention_mask[:, :-1])[real]
-        nll = self.head.nll(rows, target[real])
+        nll = self._head_nll(rows, target[real], None if row_weight is None else row_weight[real])
         return nll.new_zeros(target.shape).masked_scatter(real, nll)
+
+    def _head_nll(self, rows: Tensor, target: Tensor, row_weight: Tensor | None) -> Tensor:
+        if row_weight is None or not self.head.takes_row_weight:
+            return self.head.nll(rows, target)
+        nll: Callable[..., Tensor] = self.head.nll
+        return nll(rows, target, row_weight=row_weight)
 
     def _token_index(self, x: Tensor, attention_mask: Tensor | None, cache: CacheLike | None) -> Tensor:
         """Index of each token among the real tokens of its row, (B or 1, T)."""

@@ -115,10 +115,10 @@ class LMZooForCausalLM(PreTrainedModel, GenerationMixin):
 
     @classmethod
     def from_pretrained(cls, path: Any, *model_args: Any, trust_remote_code: bool | None = None, **kwargs: Any) -> Any:
-        """As Hugging Face's, but a weight that the files lack is an error, and foreign parts need trust.
+        """As Hugging Face's, but a weight that the files lack or hold in excess is an error; foreign parts need trust.
 
         Raises:
-            ArgumentError: a class from outside lmzoo is named and not trusted, or weights are missing.
+            ArgumentError: a class from outside lmzoo is named and not trusted, or weights are missing or too many.
         """
         wants_info = kwargs.pop("output_loading_info", False)
         model, info = super().from_pretrained(
@@ -126,6 +126,14 @@ class LMZooForCausalLM(PreTrainedModel, GenerationMixin):
         )
         missing = sorted(info["missing_keys"])
         require(not missing, "path", "files with every weight of the model", f"none for {missing}")
+        # such as tables of a head that an earlier version wrote and this one would not read
+        excess = sorted(info["unexpected_keys"])
+        require(not excess, "path", "files with the weights of the model alone, written by this version", excess)
+        for module in model.modules():
+            # the model was built without memory, and buffers that are not in the files were left unfilled
+            derive_tables = getattr(module, "derive_tables", None)
+            if callable(derive_tables):
+                derive_tables()
         return (model, info) if wants_info else model
 
     def forward(

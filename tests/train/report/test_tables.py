@@ -149,6 +149,7 @@ def test_costs(three_by_two):
     row = cells(table, "alibi")
     assert row["Parameters"] == "1.31 M"
     assert row["embedding"] == "524 k"
+    assert (row["head"], row["tied"], row["head tables, bytes"]) == ("0", "524 k", "32.8 k")
     assert row["Training tokens/s"] == "6,450 ± 71"
     assert row["Peak memory"] == "813 MB"
     assert row["Training time"] == "1 min 36 s"
