@@ -24,8 +24,8 @@ def carry_weights(host: HostAttention, layer: Attention) -> tuple[tuple[str, ...
 
     Head by head they are laid out alike, and both turn channel c with channel c + dh/2, so rows stay in their order.
     Keys and values go over where the layer has as many groups, or a multiple, over which they are repeated; that
-    computes the same. With other numbers of groups they start from Normal(0, initializer_range). A copy asks for
-    gradients where its source does.
+    computes the same. With other numbers of groups they start from Normal(0, initializer_range). A projection asks for
+    gradients where its source does, or has new rows.
 
     Returns:
         What was carried over, and which parameters are new.
@@ -42,13 +42,13 @@ def carry_weights(host: HostAttention, layer: Attention) -> tuple[tuple[str, ...
             carried.append(part if repeats == 1 else f"{part} (each {repeats} times)")
         else:
             std = getattr(host.config, "initializer_range", 0.02)
-            rows.append(torch.empty_like(weight[:1].expand(groups * host.head_width, -1)).normal_(std=std))
+            rows.append(weight.new_empty(groups * host.head_width, host.d_model).normal_(std=std))
             biases.append(None if bias is None else bias.new_zeros(groups * host.head_width))
             made.append(part)
     carried.append("output")
     _fill(layer.qkv, torch.cat(rows), None if biases[0] is None else torch.cat([b for b in biases if b is not None]))
     _fill(layer.output, host.weights["output"], host.biases["output"])
-    layer.qkv.requires_grad_(host.weights["query"].requires_grad)
+    layer.qkv.requires_grad_(host.weights["query"].requires_grad or bool(made))
     layer.output.requires_grad_(host.weights["output"].requires_grad)
     if any(bias is not None for bias in host.biases.values()):
         carried.append("their biases")
@@ -68,7 +68,9 @@ def check_meaning(host: HostAttention) -> None:
     theirs: Any = copy.deepcopy(host.module).to("cpu", torch.float64).eval()
     theirs.config._attn_implementation = "eager"
     position = Rotary() if host.rotary else NoPosition()
-    ours = SoftmaxAttention(host.d_model, host.n_heads, n_kv_heads=host.n_kv_heads, position=position).double()
+    # the weights that it starts with are not used, so nobody else's draws shall depend on them
+    with torch.random.fork_rng(devices=[]):
+        ours = SoftmaxAttention(host.d_model, host.n_heads, n_kv_heads=host.n_kv_heads, position=position).double()
     carry_weights(host, ours)
     x = _SPREAD * torch.randn(1, _TOKENS, host.d_model, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     mask = torch.full((1, 1, _TOKENS, _TOKENS), torch.finfo(torch.float32).min).triu(1)
@@ -90,7 +92,7 @@ def check_meaning(host: HostAttention) -> None:
 
 def _repeated(x: Tensor, groups: int, repeats: int) -> Tensor:
     """Each of the groups that the rows of x form, ``repeats`` times in a row."""
-    heads: Tensor = x.unflatten(0, (groups, -1))  # type: ignore[no-untyped-call]
+    heads: Tensor = x.unflatten(0, (groups, -1))
     return heads.repeat_interleave(repeats, dim=0).flatten(0, 1)
 
 
