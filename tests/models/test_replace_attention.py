@@ -8,9 +8,8 @@ from typing import Any
 import pytest
 import torch
 from lmzoo.errors import ArgumentError
-from lmzoo.layers import ComplexAttention, NoPosition, Rotary, SigmoidAttention, SoftmaxAttention, SoftplusAttention
+from lmzoo.layers import ComplexAttention, SigmoidAttention, SoftmaxAttention, SoftplusAttention
 from lmzoo.models import replace_attention
-from lmzoo.models.fixed_rotary import FixedRotary
 from safetensors.torch import load_model, save_model
 from torch import Tensor, nn
 
@@ -49,8 +48,8 @@ def replaced(request: pytest.FixtureRequest, make_host: Make) -> Any:
 def carried_gradients(model: Any) -> dict[str, Tensor]:
     """Gradients by the names that a replaced model has: q, k, v in one, Conv1D as Linear."""
     found: dict[str, Tensor] = {}
-    for name, parameter in model.named_parameters():
-        grad = parameter.grad
+    for old_name, parameter in model.named_parameters():
+        name, grad = old_name, parameter.grad
         if ".attn.c_attn.weight" in name or ".attn.c_proj.weight" in name:
             grad = grad.T
         for old, new in (("attn.c_attn", "attn.layer.qkv"), ("attn.c_proj", "attn.layer.output")):
@@ -115,54 +114,6 @@ def test_key_heads_are_repeated_where_more_are_wanted_and_new_where_fewer_are(
         assert first.new == ("key", "value")
 
 
-RULES: dict[str, dict[str, Any]] = {
-    "linear": {"rope_type": "linear", "rope_theta": 100.0, "factor": 4.0},
-    "yarn": {"rope_type": "yarn", "rope_theta": 100.0, "factor": 4.0, "original_max_position_embeddings": 16},
-    "llama3": {
-        "rope_type": "llama3",
-        "rope_theta": 100.0,
-        "factor": 4.0,
-        "low_freq_factor": 1.0,
-        "high_freq_factor": 4.0,
-        "original_max_position_embeddings": 16,
-    },
-}
-
-
-@pytest.mark.parametrize("rule", RULES)
-def test_rules_for_long_contexts_are_carried_over(make_host: Make, rule: str, ids: Tensor) -> None:
-    model = make_host("llama", exact=True, rope_parameters=RULES[rule])
-    before = model(ids).logits
-    with replace_attention(model, LLAMA, SoftmaxAttention) as replacement:
-        assert torch.allclose(model(ids).logits, before, rtol=0, atol=1e-10)
-        assert replacement.layers[0].positions.startswith("Rotary(base=100" if rule == "linear" else "FixedRotary(")
-    with replace_attention(model, LLAMA, SoftmaxAttention, position=Rotary(100.0)):
-        assert not torch.allclose(model(ids).logits, before, atol=1e-3)
-    with pytest.raises(ArgumentError, match=r"rope_type: expected default.*base=.* yourself"):
-        replace_attention(model, LLAMA, ONE)
-    replace_attention(model, LLAMA, ONE, base=100.0).undo()
-    assert torch.equal(model(ids).logits, before)
-
-
-def test_rules_that_depend_on_the_length_are_refused(make_host: Make, ids: Tensor) -> None:
-    rule = {"rope_type": "dynamic", "rope_theta": 100.0, "factor": 2.0}
-    model = make_host("llama", rope_parameters=rule)
-    with pytest.raises(ArgumentError, match="rope_type: expected default, linear, llama3 or yarn .*got 'dynamic'"):
-        replace_attention(model, LLAMA, SoftplusAttention)
-    replace_attention(model, LLAMA, SoftplusAttention, position=NoPosition())
-    assert torch.isfinite(model(ids).logits).all()
-
-
-def test_fixed_frequencies_are_those_of_rotary() -> None:
-    query, key = torch.randn(2, 1, 4, 9, 8, dtype=torch.float64).unbind()
-    fixed = FixedRotary([100.0 ** (-c / 4) for c in range(4)], factor=1.5).bind(d_model=32, n_heads=4)
-    rotary = Rotary(100.0).bind(d_model=32, n_heads=4)
-    for given, wanted in zip(fixed.transform(query, key, 5), rotary.transform(query, key, 5)):
-        assert torch.allclose(given, 1.5 * wanted, rtol=1e-12)
-    with pytest.raises(ArgumentError, match="frequencies: expected 4 numbers for heads of width 8, got 3"):
-        FixedRotary([1.0, 0.1, 0.01]).bind(d_model=32, n_heads=4)
-
-
 def test_the_future_has_no_influence(replaced: Any, ids: Tensor) -> None:
     before = replaced(ids).logits
     for cut in (0, 7, 15):
@@ -197,7 +148,7 @@ def test_chunks_behind_a_cache_equal_one_pass(replaced: Any, ids: Tensor) -> Non
 
 def test_training_reaches_everything_and_lowers_the_loss(replaced: Any, ids: Tensor) -> None:
     replaced.train()
-    replaced.gradient_checkpointing_enable()
+    replaced.activation_checkpointing_enable()
     optimizer = torch.optim.AdamW(replaced.parameters(), lr=3e-3)
     losses = []
     for _ in range(8):
@@ -289,7 +240,10 @@ def test_type_and_dropout_of_the_host_stay(make_host: Make, ids: Tensor) -> None
     model = make_host("gpt2", resid_pdrop=0.5).to(torch.bfloat16)
     replace_attention(model, GPT2, SoftplusAttention)
     assert {p.dtype for p in model.parameters()} == {torch.bfloat16}
-    assert torch.equal(model(ids).logits, model(ids).logits)
+    # keys that stay in float32 must not widen what comes after them, though the library's cache widens the values
+    uncached = model(ids, use_cache=False).logits
+    assert uncached.dtype == torch.bfloat16
+    assert torch.equal(model(ids, use_cache=True).logits, uncached)
     attention = model.transformer.h[0].attn.train()
     x = torch.randn(2, 9, 32, dtype=torch.bfloat16)
     share = (attention(x)[0] == 0).float().mean()
@@ -313,55 +267,5 @@ def test_errors_before_anything_is_changed(make_host: Make) -> None:
             replace_attention(model, pattern, layer, **arguments)
         assert dict(model.named_modules()) == modules
     replace_attention(model, LLAMA, SoftplusAttention)
-    with pytest.raises(ArgumentError, match="not replaced already; undo that first, got 'model.layers.0.self_attn'"):
+    with pytest.raises(ArgumentError, match=r"not replaced already; undo that first, got 'model.layers.0.self_attn'"):
         replace_attention(model, LLAMA, SoftmaxAttention)
-
-
-STRANGE: dict[str, tuple[str, dict[str, Any], str]] = {
-    "norms of queries": ("qwen3", {"head_dim": 8}, r"parameters of q_proj.*with k_norm.weight, q_norm.weight"),
-    "wide heads": ("mistral", {"head_dim": 16}, r"head_dim: expected hidden_size / num_attention_heads = 8, got '16"),
-    "another scale": ("granite", {"attention_multiplier": 0.5}, "scaling: expected .* = 0.353553, got '0.5"),
-    "neighbours turn together": ("cohere", {}, r"CohereAttention, whose output differs by \d+"),
-    "a layer without positions": ("smollm3", {"no_rope_layers": [1, 0]}, r"layers.1.self_attn.*differs by \d+"),
-    "cross-attention": ("gpt2", {"add_cross_attention": True}, "causal attention in a model without cross-attention"),
-    "scale by layer": ("gpt2", {"scale_attn_by_inverse_layer_idx": True}, "scaling: .*h.1.attn"),
-}
-
-
-@pytest.mark.parametrize("strange", STRANGE)
-def test_attention_that_computes_something_else_is_refused(make_host: Make, strange: str) -> None:
-    kind, more, message = STRANGE[strange]
-    model = make_host(kind, **more)
-    with pytest.raises(ArgumentError, match=message):
-        replace_attention(model, GPT2 if kind == "gpt2" else LLAMA, SoftplusAttention)
-
-
-def test_calls_that_mean_more_than_causality_and_padding_are_refused(make_host: Make, ids: Tensor) -> None:
-    model = make_host("mistral", sliding_window=8)
-    replace_attention(model, LLAMA, SoftplusAttention)
-    assert model(ids[:, :8]).logits.shape == (3, 8, 53)
-    with pytest.raises(ArgumentError, match="sliding_window: expected at least 9, the length of the sequence"):
-        model(ids[:, :9])
-    with pytest.raises(ArgumentError, match="sliding_window"):
-        model.generate(ids[:, :6], max_new_tokens=4, pad_token_id=0)
-    model = make_host("llama", attention_dropout=0.1)
-    replace_attention(model, LLAMA, SoftplusAttention)
-    packed = torch.arange(17) % 9
-    pairs = torch.ones(3, 1, 17, 17, dtype=torch.bool)
-    bias = torch.zeros(3, 1, 17, 17).masked_fill(~pairs.tril(), -torch.inf)
-    assert torch.equal(model(ids, attention_mask=bias).logits, model(ids).logits)
-    wrong: list[tuple[dict[str, Any], str]] = [
-        ({"position_ids": packed[None]}, "attention_mask: expected a mask that hides the future and padding"),
-        ({"position_ids": packed[None], "attention_mask": torch.ones(3, 17)}, "position_ids: expected positions that"),
-        ({"attention_mask": pairs}, "attention_mask: expected a mask that hides the future and padding"),
-        ({"attention_mask": bias - 0.5}, "attention_mask: expected an additive mask of 0 and very low numbers"),
-        ({"output_attentions": True}, "output_attentions: expected False"),
-        ({"cu_seq_lens_q": torch.tensor([0, 9, 17])}, "cu_seq_lens_q: expected None"),
-    ]
-    for more, message in wrong:
-        with pytest.raises(ArgumentError, match=message):
-            model(ids, **more)
-    with pytest.raises(ArgumentError, match="past_key_values: expected a cache that grows"):
-        model.generate(ids, max_new_tokens=3, cache_implementation="static", pad_token_id=0)
-    with pytest.raises(ArgumentError, match="attention_dropout: expected 0 in training"):
-        model.train()(ids)
