@@ -51,15 +51,18 @@ def refuse_extras(kind: str, dropout: float, more: Mapping[str, Any]) -> None:
     )
 
 
-def key_mask_of(mask: Tensor | None, batch: int, n_queries: int, n_keys: int) -> Tensor | None:
+def key_mask_of(
+    mask: Tensor | None, batch: int, n_queries: int, n_keys: int, argument: str = "attention_mask"
+) -> Tensor | None:
     """(B, Tk) bool, true = real token, or None where all are real.
 
     Args:
         mask: None; (B, Tk) with 1 or true for real tokens; or (B or 1, 1, Tq, Tk), bool with true for visible pairs,
-            or additive with 0 for them. Rows of padding may see anything.
+            or additive with 0 for them.
         batch: B.
         n_queries: Tq, the rows that stand at the end of the keys.
         n_keys: Tk.
+        argument: what to name in errors.
 
     Raises:
         ArgumentError: the mask is no tensor, has another shape, holds biases, or hides more than the future and
@@ -68,26 +71,33 @@ def key_mask_of(mask: Tensor | None, batch: int, n_queries: int, n_keys: int) ->
     if mask is None:
         return None
     is_tensor = isinstance(mask, Tensor)
-    require(is_tensor, "attention_mask", "a tensor or None (flex attention's block masks have no use)", type(mask))
+    require(is_tensor, argument, "a tensor or None (flex attention's block masks have no use)", type(mask))
     shape = tuple(mask.shape)
     if mask.dim() == 2:
-        require(shape == (batch, n_keys), "attention_mask", f"shape ({batch}, {n_keys}): all keys", shape)
+        require(shape == (batch, n_keys), argument, f"shape ({batch}, {n_keys}): all keys", shape)
         real = mask.bool()
         return None if bool(real.all()) else real
     fits = mask.dim() == 4 and shape[0] in (1, batch) and shape[1] == 1 and shape[2:] == (n_queries, n_keys)
-    require(fits, "attention_mask", f"shape ({batch}, 1, {n_queries}, {n_keys}), all keys and no static cache", shape)
+    require(fits, argument, f"shape ({batch}, 1, {n_queries}, {n_keys}), all keys and no static cache", shape)
     if mask.dtype == torch.bool:
         visible = mask
     else:
         visible = mask == 0
         plain = bool((visible | (mask <= _HIDDEN)).all())
-        require(plain, "attention_mask", "an additive mask of 0 and very low numbers", "biases in between")
+        require(plain, argument, "an additive mask of 0 and very low numbers", "biases in between")
     # the last row sees every real key, whether it is padding itself or not
     real = visible[:, 0, -1].expand(batch, -1)
     ours = Visibility(n_queries, n_keys, None if bool(real.all()) else real, mask.device)
-    rows = real[:, None, n_keys - n_queries :, None]
+    seen = ours.mask()
+    # Rows of padding may see real keys alone, themselves besides, or, as some versions have it, everything. A key that
+    # other rows see and the last one does not belongs to another document.
+    alike = (visible == (seen & real[:, None, None])).all(dim=-1) | (visible == seen).all(dim=-1)
+    padded = ~real[:, None, n_keys - n_queries :]
+    plain = bool((alike | padded & visible.all(dim=-1)).all())
+    # No row that ends in a real token behind cached keys: these are rather the empty places of a static cache.
+    plain = plain and (n_queries == n_keys or bool(real[:, -1].any()))
     expected = "a mask that hides the future and padding: no sliding window, no packed documents, no static cache"
-    require(torch.equal(ours.mask() & rows, visible & rows), "attention_mask", expected, f"another one, {shape}")
+    require(plain, argument, expected, f"another one, {shape}")
     return ours.key_mask
 
 
