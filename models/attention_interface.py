@@ -13,7 +13,8 @@ Nothing of the model is exchanged: its projections, positions and cache stay, an
 :func:`lmzoo.layers.functional.softplus_attention`. Weights that were trained with softmax are no good start for it;
 train from scratch or go on training. The options are attributes of the model's configuration, saved with it:
 ``lmzoo_softplus_power``, ``lmzoo_softplus_activation``, ``lmzoo_softplus_length_scale`` and
-``lmzoo_softplus_free_rows``, of the meaning and with the defaults of :class:`lmzoo.layers.SoftplusAttention`.
+``lmzoo_softplus_free_rows``, of the meaning and with the defaults of :class:`lmzoo.layers.SoftplusAttention`. The
+name of the implementation is not saved; give it again when loading.
 
 ``scaling`` is a positive factor on the queries, which the equation brings to unit length, so it has no effect. Padding
 on either side and caches that grow are supported. Refused by an error: dropout of attention weights in training, a
