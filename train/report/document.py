@@ -19,7 +19,8 @@ from .passport import RULE, Group, like_groups, records_frame
 from .plots import loss_plots, point_plots
 from .probe_plots import context_plots
 from .probes import probe_tables
-from .tables import Cell, Table, TableRow, passport_rows, quality_tables
+from .table import Cell, Table, TableRow
+from .tables import passport_rows, quality_tables
 from .theme import DARK, LIGHT
 
 
