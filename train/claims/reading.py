@@ -61,10 +61,16 @@ def length_growth(results: Results, settings: Settings) -> list[Figure]:
 
 
 def decile(results: Results, settings: Settings) -> list[Figure]:
-    """Loss on the targets of one decile of training frequency; 10 is the rarest."""
+    """Loss on the targets of one decile of training frequency; 10 is the rarest.
+
+    Of a loss that shifts nothing the plain logits are the debiased ones.
+    """
     figures = []
-    for row in results.analysis:
-        if row.get("kind") != "deciles" or row.get("logits") != settings["logits"]:
+    rows = [row for row in results.analysis if row.get("kind") == "deciles"]
+    shifted = {(row["variant"], row["seed"]) for row in rows if row["logits"] == "debiased"}
+    for row in rows:
+        debiased_here = settings["logits"] == "debiased" and (row["variant"], row["seed"]) in shifted
+        if row["logits"] != ("debiased" if debiased_here else "plain"):
             continue
         buckets = [bucket for bucket in row["buckets"] if bucket["bucket"] == str(settings["decile"])]
         value = number(buckets[0]["cross_entropy"]) if buckets else math.nan
