@@ -12,7 +12,7 @@ from ..console import console, say
 from .judge import RULE
 from .read import read_claims, shipped_claims
 from .report import summary, terminal_table, write_claims
-from .results import Results, read_results
+from .results import Results, holds_results, read_results
 from .verdicts import verdicts
 
 _RUNS = Path("runs")
@@ -54,11 +54,8 @@ def main(arguments: Sequence[str]) -> int:
 
 def _default_results() -> list[Results]:
     """The comparisons below ``runs``; none where there are none, so that a first call shows what could be tested."""
-    try:
+    below = _RUNS.iterdir() if _RUNS.is_dir() else ()
+    if any(map(holds_results, (_RUNS, *below))):
         return read_results([_RUNS])
-    except ConfigError as error:
-        if _RUNS.is_dir() and any(_RUNS.iterdir()):
-            say(f"no comparison is used: {error}")
-        else:
-            say(f"there is no folder {_RUNS} with comparisons; --runs names another one")
-        return []
+    say(f"there is no comparison in the folder {_RUNS}; --runs names another one")
+    return []

@@ -5,6 +5,7 @@ from __future__ import annotations
 from ..extrapolation.protocols import PROTOCOLS
 from ..report.passport import SPLITS
 from . import reading
+from .claim import Unit
 from .metric import Metric, Setting, choices
 
 _SPLIT = choices(SPLITS, "test")
@@ -33,22 +34,22 @@ _EXACT = {
         None,
     ),
 }
+_RELATIVE: tuple[Unit, ...] = ("relative", "absolute")
+_ABSOLUTE: tuple[Unit, ...] = ("absolute", "relative")
 _LENGTHS = "a finished run; with a multiple also the key lengths of the comparison"
 
 METRICS: dict[str, Metric] = {
     **{
         name: Metric(title, unit, units, reading.perplexity(name), _WINDOWS, _LENGTHS)
         for name, (title, unit, units) in {
-            "token_perplexity": ("Token perplexity", "", ("relative", "absolute")),
-            "word_perplexity": ("Word perplexity", "", ("relative", "absolute")),
-            "bits_per_byte": ("Bits per byte", "bits per byte", ("relative", "absolute")),
-            "cross_entropy": ("Loss", "nats per token", ("absolute", "relative")),
+            "token_perplexity": ("Token perplexity", "", _RELATIVE),
+            "word_perplexity": ("Word perplexity", "", _RELATIVE),
+            "bits_per_byte": ("Bits per byte", "bits per byte", _RELATIVE),
+            "cross_entropy": ("Loss", "nats per token", _ABSOLUTE),
         }.items()
     },
     **{
-        f"debiased_{name}": Metric(
-            f"{title}, debiased", "", ("relative", "absolute"), reading.debiased(name), {"split": _SPLIT}
-        )
+        f"debiased_{name}": Metric(f"{title}, debiased", "", _RELATIVE, reading.debiased(name), {"split": _SPLIT})
         for name, title in (("token_perplexity", "Token perplexity"), ("word_perplexity", "Word perplexity"))
     },
     "length_growth": Metric(
@@ -63,13 +64,13 @@ METRICS: dict[str, Metric] = {
     "decile_cross_entropy": Metric(
         "Loss by decile of training frequency",
         "nats per token",
-        ("absolute", "relative"),
+        _ABSOLUTE,
         reading.decile,
         {"decile": Setting(10), "logits": _LOGITS},
         "the key analyze of the comparison",
     ),
     **{
-        name: Metric(title, "", ("absolute", "relative"), reading.variety(name), _SOURCE, "the key analyze")
+        name: Metric(title, "", _ABSOLUTE, reading.variety(name), _SOURCE, "the key analyze")
         for name, title in {
             "distinct_1": "distinct-1",
             "distinct_2": "distinct-2",
@@ -82,15 +83,13 @@ METRICS: dict[str, Metric] = {
     "exact_match": Metric(
         "Exact match",
         "share of problems",
-        ("absolute", "relative"),
+        _ABSOLUTE,
         reading.exact_match,
         _EXACT,
         "the key numbers_probe of the comparison",
     ),
     **{
-        name: Metric(
-            title, "bits per byte", ("relative", "absolute"), reading.text_loss(name), {}, "the key numbers_probe"
-        )
+        name: Metric(title, "bits per byte", _RELATIVE, reading.text_loss(name), {}, "the key numbers_probe")
         for name, title in {
             "number_bits_per_byte": "Bits per byte of words with a digit",
             "rest_bits_per_byte": "Bits per byte of words without a digit",
@@ -100,7 +99,7 @@ METRICS: dict[str, Metric] = {
         f"passkey_{name}": Metric(
             f"Passkeys, {title}",
             "share of texts",
-            ("absolute", "relative"),
+            _ABSOLUTE,
             reading.passkey(name),
             {"multiple": Setting(1)},
             "the key probes of the comparison, with passkey at that length",
@@ -110,13 +109,11 @@ METRICS: dict[str, Metric] = {
     "copy_accuracy": Metric(
         "Copying from the far end",
         "share of tokens",
-        ("absolute", "relative"),
+        _ABSOLUTE,
         reading.copying,
         {"multiple": Setting(1)},
         "the key probes of the comparison, with copy at that length",
     ),
-    "parameters": Metric("Parameters", "", ("relative", "absolute"), reading.of_passport("parameters")),
-    "head_parameters": Metric(
-        "Parameters of the head", "", ("relative", "absolute"), reading.of_passport("head_parameters")
-    ),
+    "parameters": Metric("Parameters", "", _RELATIVE, reading.of_passport("parameters")),
+    "head_parameters": Metric("Parameters of the head", "", _RELATIVE, reading.of_passport("head_parameters")),
 }

@@ -78,8 +78,8 @@ def _draw_row(axes: Axes, theme: Theme, height: int, outcome: Outcome) -> None:
     if math.isfinite(mean):
         axes.scatter([mean / widest], [height + 0.14], marker=shape, s=34, color=colour, linewidths=0, zorder=4)
         if size is not None:
-            style = {"facecolors": theme.page, "edgecolors": theme.ink, "linewidths": 1.1}
-            axes.scatter([size / widest], [height + 0.14], marker="D", s=24, zorder=5, **style)
+            x, y = [size / widest], [height + 0.14]
+            axes.scatter(x, y, marker="D", s=24, zorder=5, facecolors=theme.page, edgecolors=theme.ink, linewidths=1.1)
     figures = words.difference(outcome)
     text = f"{figures}: {outcome.verdict}" if math.isfinite(mean) else outcome.verdict
     box = {"facecolor": theme.page, "edgecolor": "none", "pad": 0.6}

@@ -56,13 +56,13 @@ class _Reader:
         key = f"claims.{name}"
         raw = self.mapping(value, key)
         self.check_keys(raw, key, _CLAIM, required=("sentence", "source"))
-        words = {part: self.text(raw[part], f"{key}.{part}") for part in ("sentence", "source")}
+        sentence, source = (self.text(raw[part], f"{key}.{part}") for part in ("sentence", "source"))
         if "not_tested" in raw:
-            others = [part for part in raw if part not in (*words, "not_tested")]
+            others = [part for part in raw if part not in ("sentence", "source", "not_tested")]
             if others:
                 message = f"expected the reason alone, since nothing decides the claim; leave out {', '.join(others)}"
                 raise self.error(message, f"{key}.not_tested")
-            return Claim(name, **words, not_tested=self.text(raw["not_tested"], f"{key}.not_tested"))
+            return Claim(name, sentence, source, self.text(raw["not_tested"], f"{key}.not_tested"))
         self.check_keys(raw, key, _CLAIM, required=("metric", "direction", "decided_by"))
         metric_name = self.one_of(raw["metric"], f"{key}.metric", tuple(METRICS))
         metric = METRICS[metric_name]
@@ -71,7 +71,8 @@ class _Reader:
         decided_by = self.decided_by(raw["decided_by"], f"{key}.decided_by", metric)
         return Claim(
             name,
-            **words,
+            sentence,
+            source,
             metric=metric_name,
             protocol=self.settings(raw.get("protocol") or {}, f"{key}.protocol", metric),
             direction=direction,

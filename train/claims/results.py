@@ -72,13 +72,16 @@ def read_results(folders: Sequence[str | Path]) -> list[Results]:
     return list(found.values())
 
 
+def holds_results(folder: Path) -> bool:
+    """Whether it is the folder of a comparison's runs or of its report's JSON Lines."""
+    return (folder / COMPARISON_FILE).is_file() or (folder / RECORDS).is_file()
+
+
 def _read(folder: Path) -> Results | None:
-    if not folder.is_dir():
+    if not holds_results(folder):
         return None
     if (folder / COMPARISON_FILE).is_file():
         return results_of(load_comparison(folder))
-    if not (folder / RECORDS).is_file():
-        return None
     rows = [read_lines(folder / name) for name in (RECORDS, ANALYSIS_FILE, NUMBERS_FILE, PROBES_FILE.name)]
     for name, of_file in zip((RECORDS, ANALYSIS_FILE, NUMBERS_FILE, PROBES_FILE.name), rows, strict=True):
         if any("variant" not in row or "seed" not in row for row in of_file):

@@ -167,3 +167,24 @@ def test_the_terminal_shows_the_same_table_and_cuts_no_figure_off(three_by_two, 
     assert "…" not in text
     assert max(map(len, text.splitlines())) <= width
     assert text.count("┓") == len(terminal_tables(document, width))
+
+
+def test_the_claims_that_a_comparison_decides_are_in_its_report(make_comparison, make_run):
+    output = make_comparison(["full", "vq-1-kmeans"], [0, 1], name="heads-fine-tune")
+    for seed in (0, 1):
+        make_run(output, "full", seed, loss=5.0, passport={"head_parameters": 500_000})
+        make_run(output, "vq-1-kmeans", seed, loss=5.3 + 0.001 * seed, passport={"head_parameters": 5_000})
+    document, page = write_report(output)
+    assert [one.verdict for one in document.claims] == ["supported", "not supported"]
+    assert page.with_name("claims.png").is_file()
+    for text in (page.read_text(), page.with_name("report.md").read_text()):
+        assert text.index("Claims") < text.index("At a glance")
+        assert "The output layer has up to 99 % fewer parameters." in text
+        assert "heads-fine-tune: vq-1-kmeans against full" in text
+        assert "beyond the bound" in text
+
+
+def test_other_comparisons_have_no_claims(three_by_two):
+    document, page = write_report(three_by_two)
+    assert document.claims == []
+    assert "Claims" not in page.read_text()
