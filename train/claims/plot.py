@@ -79,7 +79,7 @@ def _draw_row(axes: Axes, theme: Theme, height: int, outcome: Outcome) -> None:
         axes.scatter([mean / widest], [height + 0.14], marker=shape, s=34, color=colour, linewidths=0, zorder=4)
         if size is not None:
             x, y = [size / widest], [height + 0.14]
-            axes.scatter(x, y, marker="D", s=24, zorder=5, facecolors=theme.page, edgecolors=theme.ink, linewidths=1.1)
+            axes.scatter(x, y, marker="D", s=30, zorder=5, facecolors="none", edgecolors=theme.ink, linewidths=1.1)
     figures = words.difference(outcome)
     text = f"{figures}: {outcome.verdict}" if math.isfinite(mean) else outcome.verdict
     box = {"facecolor": theme.page, "edgecolor": "none", "pad": 0.6}
