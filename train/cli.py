@@ -19,6 +19,7 @@ COMMANDS = {
     "validate": "perplexity of a run on the validation split",
     "test": "perplexity of a run on the test split",
     "compare": "train variants x seeds, then write the report",
+    "claims": "what our runs say of what the papers claim",
     "extrapolate": "perplexity on windows longer than in training, in three protocols",
     "generate": "continue a prompt with a trained run",
     "probe": "what a model does with its context: copying, passkeys, loss by place",
@@ -66,6 +67,10 @@ def _implementation(command: str) -> Callable[[list[str]], int]:
         from .compare import main as compare
 
         return compare
+    if command == "claims":
+        from .claims.command import main as claims
+
+        return claims
     if command == "extrapolate":
         from .extrapolation.command import main as extrapolate
 

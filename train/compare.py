@@ -10,6 +10,7 @@ from jsonargparse import ArgumentParser
 from rich.console import Console
 
 from ..errors import nearest
+from .claims.report import terminal_table as claims_table
 from .compare_progress import progress_for
 from .comparison import Comparison, output_of, read_comparison
 from .config import Config, ConfigError, merge, write_yaml
@@ -140,6 +141,8 @@ def _finish(output: Path, console: Console) -> None:
 def _show(document: Document, console: Console) -> None:
     for table in terminal_tables(document, console.width):
         console.print(table)
+    if document.claims:
+        console.print(claims_table(document.claims))
     console.print(document.headline, markup=False)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from ..errors import ArgumentError, nearest
 from .analyze_settings import AnalysisSettings
-from .comparison_keys import read_lengths, read_settings
+from .comparison_keys import read_effect, read_lengths, read_settings
 from .config import (
     Config,
     ConfigError,
@@ -26,6 +26,7 @@ from .extrapolation.probes.settings import ProbesSettings
 from .number_settings import ProbeSettings
 from .report.load import run_folder
 from .run import HARMLESS
+from .statistics.power import EFFECT
 from .training_cli import TrainingCLI
 
 KEYS = (
@@ -36,6 +37,7 @@ KEYS = (
     "baseline",
     "seeds",
     "match",
+    "effect",
     "lengths",
     "analyze",
     "numbers_probe",
@@ -81,6 +83,7 @@ class Comparison:
         analyze: what every finished run is analysed for; None analyses nothing.
         numbers_probe: what every finished run is probed with; None asks for no probe.
         probes: what is asked of every finished run's use of its context; None asks nothing.
+        effect: the relative difference of perplexity for which the report says how many seeds it would need.
     """
 
     name: str
@@ -95,6 +98,7 @@ class Comparison:
     analyze: AnalysisSettings | None = None
     numbers_probe: ProbeSettings | None = None
     probes: ProbesSettings | None = None
+    effect: float = EFFECT
 
     def plan(self, variant: str, seed: int) -> PlannedRun:
         """The run of one variant and seed. Raises :class:`ConfigError` for a configuration that cannot be used.
@@ -123,6 +127,7 @@ class Comparison:
             "baseline": self.baseline,
             "seeds": self.seeds,
             "match": "none",
+            "effect": self.effect,
             **({"lengths": list(self.lengths)} if self.lengths else {}),
             **({"analyze": asdict(self.analyze)} if self.analyze else {}),
             **({"numbers_probe": asdict(self.numbers_probe)} if self.numbers_probe else {}),
@@ -198,6 +203,7 @@ def read_comparison(
         analyze=read_settings(AnalysisSettings, raw.get("analyze"), "analyze", places),
         numbers_probe=read_settings(ProbeSettings, raw.get("numbers_probe"), "numbers_probe", places),
         probes=read_settings(ProbesSettings, raw.get("probes"), "probes", places),
+        effect=read_effect(raw.get("effect"), places),
     )
 
 

@@ -1,4 +1,4 @@
-"""The keys of a comparison file that ask for more than perplexity: lengths, analyze, numbers_probe, probes."""
+"""The keys of a comparison file that ask for more than perplexity: lengths, effect, analyze, numbers_probe, probes."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 from ..errors import ArgumentError, nearest
 from .config import ConfigError, Places
+from .statistics.power import EFFECT
 
 Settings = TypeVar("Settings")
 
@@ -21,6 +22,16 @@ def read_lengths(given: object, places: Places) -> tuple[int, ...]:
         message = f"expected a list of different whole numbers, 1 or more, got {given!r}"
         raise ConfigError(message, key="lengths", place=places.find("lengths"))
     return tuple(sorted(given))
+
+
+def read_effect(given: object, places: Places) -> float:
+    """The relative difference of perplexity that the comparison wants to see; 1 % if the key is not there."""
+    if given is None:
+        return EFFECT
+    if type(given) not in (int, float) or not 0 < given < 1:  # type: ignore[operator]
+        message = f"expected a relative difference of perplexity between 0 and 1, such as 0.01, got {given!r}"
+        raise ConfigError(message, key="effect", place=places.find("effect"))
+    return float(given)  # type: ignore[arg-type]
 
 
 def read_settings(cls: type[Settings], given: object, key: str, places: Places) -> Settings | None:

@@ -61,6 +61,8 @@ def test_a_checked_configuration_stays_as_it_is_when_checked_again(comparison, w
         ({"lengths": [128, 0]}, "lengths: expected a list of different whole numbers, 1 or more, got [128, 0]"),
         ({"lengths": 128}, "lengths: expected a list"),
         ({"match": "flops"}, "match: expected none, the only matching there is, got 'flops'"),
+        ({"effect": 1}, "effect: expected a relative difference of perplexity between 0 and 1, such as 0.01, got 1"),
+        ({"effect": "1 %"}, "effect: expected a relative difference"),
         ({"baseline": "rotory"}, "baseline: no variant is called 'rotory'; nearest: rotary"),
         ({"baseline": None}, "baseline: expected one of the variants: rotary, alibi"),
         ({"variants": {}}, "variants: expected at least one variant"),

@@ -8,10 +8,10 @@ from typing import Any
 
 import pandas as pd
 
+from ..statistics.spread import spread
 from .formats import NONE, amount, duration, plain, plus_minus
 from .load import Comparison, Run, number
-from .statistics import spread
-from .tables import Cell, Table, TableRow
+from .table import Cell, Table, TableRow
 
 # Of environment.json: what a speed hangs on. Runs that differ here do not compare in speed.
 MACHINE = {"processor": "processor", "cores": "cores", "torch_threads": "threads", "gpus": "GPUs"}

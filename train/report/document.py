@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ..claims.of_comparison import comparison_verdicts
+from ..claims.outcome import Outcome
+from ..claims.plot import claims_plot
 from ..config import flatten
 from .analysis import analysis_plots, analysis_tables
 from .canvas import Plot
@@ -19,7 +22,8 @@ from .passport import RULE, Group, like_groups, records_frame
 from .plots import loss_plots, point_plots
 from .probe_plots import context_plots
 from .probes import probe_tables
-from .tables import Cell, Table, TableRow, passport_rows, quality_tables
+from .table import Cell, Table, TableRow
+from .tables import passport_rows, quality_tables
 from .theme import DARK, LIGHT
 
 
@@ -37,6 +41,7 @@ class Document:
     """A report's content, in the order in which it is shown.
 
     Attributes:
+        claims: what the runs say of the papers' claims that name this comparison.
         extrapolation: loss by window length, a table a protocol, then what probes found; empty where no run was
             evaluated so.
         colours: for each variant its colour on a light and on a dark page, as in the plots.
@@ -48,6 +53,7 @@ class Document:
     title: str
     subtitle: str
     headline: str
+    claims: list[Outcome]
     glance: Table | None
     quality: list[Table]
     analysis: list[Table]
@@ -65,6 +71,7 @@ class Document:
 def build_document(comparison: Comparison) -> Document:
     """Make the report of a comparison from what its folder holds."""
     groups = like_groups(records_frame(comparison.finished))
+    claims = comparison_verdicts(comparison)
     scored = [Scored(run.variant, run.seed, record) for run in comparison.finished for record in run.extrapolation]
     light = LIGHT.styles(comparison.variants, comparison.baseline)
     dark = DARK.styles(comparison.variants, comparison.baseline)
@@ -72,6 +79,7 @@ def build_document(comparison: Comparison) -> Document:
         title=comparison.name,
         subtitle=_subtitle(comparison),
         headline=headline(comparison, groups),
+        claims=claims,
         glance=glance_table(comparison, groups),
         quality=[*quality_tables(comparison, groups), *number_tables(comparison)],
         analysis=analysis_tables(comparison),
@@ -82,6 +90,7 @@ def build_document(comparison: Comparison) -> Document:
         cost=cost_table(comparison),
         changes=_changes(comparison),
         plots=[
+            *([claims_plot(claims)] if claims else []),
             *loss_plots(comparison),
             *point_plots(comparison, groups),
             *analysis_plots(comparison),
