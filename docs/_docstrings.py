@@ -24,9 +24,9 @@ class ReadableDocstrings(griffe.Extension):
 
 def readable(text: str, owner: griffe.Object) -> str:
     """The docstring of ``owner`` as Markdown."""
-    text = _ROLE.sub(lambda match: _link(match[1], owner), text)
+    text = "\n".join(_tables(text.splitlines()))  # first: their columns are counted in characters
     text = _LITERAL.sub(lambda match: f"{match[1]}{match[2]}:" if match[2] else "", text)
-    return "\n".join(_tables(text.splitlines()))
+    return _ROLE.sub(lambda match: _link(match[1], owner), text)
 
 
 def _objects(owner: griffe.Object) -> Iterator[griffe.Object]:
