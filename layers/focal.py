@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from types import MappingProxyType
 
 import torch
 from torch import Tensor
@@ -25,6 +26,8 @@ class Focal(Loss):
 
     Source: Lin et al. 2017, arXiv:1708.02002.
     """
+
+    neutral = MappingProxyType({"gamma": 0.0})
 
     def __init__(self, gamma: float = 2.0) -> None:
         super().__init__()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from types import MappingProxyType
 
 import torch
 from torch import Tensor
@@ -51,6 +52,7 @@ class PowerLawDecay(Loss):
     Source: arXiv:2505.16900, which reports no experiments.
     """
 
+    neutral = MappingProxyType({"alpha": 0.0, "normalization": "corpus_mean"})
     token_counts: Tensor | None
 
     def __init__(
