@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from types import MappingProxyType
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 from torch import Tensor
 
@@ -12,7 +13,7 @@ from .loss import Loss, mean
 class CrossEntropy(Loss):
     """loss = sum_n nll_n / N, the mean over the rows given, in nats a token. Rows to be left out are not passed in."""
 
-    neutral = MappingProxyType({})
+    neutral: ClassVar[Mapping[str, Any]] = {}
 
     def forward(self, nll: Tensor, target: Tensor) -> Tensor:
         """Mean of nll (N); the targets do not matter."""

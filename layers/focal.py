@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from types import MappingProxyType
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -27,7 +28,7 @@ class Focal(Loss):
     Source: Lin et al. 2017, arXiv:1708.02002.
     """
 
-    neutral = MappingProxyType({"gamma": 0.0})
+    neutral: ClassVar[Mapping[str, Any]] = {"gamma": 0.0}
 
     def __init__(self, gamma: float = 2.0) -> None:
         super().__init__()

@@ -27,7 +27,6 @@ _TARGETS = 1024
 _STEPS = 30
 
 
-
 def own_arguments(candidate: Candidate) -> dict[str, Any]:
     """The arguments that a configuration of the part has to hold: those that its owner does not give."""
     slot = slot_of(candidate.part)

@@ -16,7 +16,7 @@ from .repeats import check_repeats, trained
 
 
 def check_types(make: Candidate) -> None:
-    """y has the shape and the type of x."""
+    """The output has the shape and the type of x."""
     for dtype in (torch.float32, torch.float64, torch.bfloat16, torch.float16):
         layer: Attention = make().to(dtype).eval()
         x = torch.randn(2, 9, layer.d_model).to(dtype)

@@ -51,12 +51,7 @@ class PartContract:
 
 
 class AttentionContract(PartContract):
-    """Tests of an attention layer::
-
-        class TestMine(AttentionContract):
-            part = MyAttention
-            arguments = {"temperature": 2.0}
-    """
+    """Tests of an attention layer: ``class TestMine(AttentionContract): part = MyAttention``."""
 
     part: ClassVar[type[Attention]]
     slot = "attention"

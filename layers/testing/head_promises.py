@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from .. import head_contract
+from .. import contract, head_contract
 from ..head import Head
 from .corpus import introduce
 from .differences import check_differences
@@ -49,7 +49,7 @@ _PROMISES = (
         "Keeps each constructor argument as an attribute of the same name",
         "A model could not describe itself: it could be neither saved, nor written into a run's config.yaml.",
         "Add self.<name> = <name> to __init__, unchanged, also where the argument is None.",
-        head_contract.check_arguments,
+        contract.check_arguments,
     ),
     Promise(
         "distribution",

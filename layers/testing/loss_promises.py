@@ -35,6 +35,7 @@ def check_scalar(make: Candidate) -> None:
 
 def check_neutral(make: Candidate) -> None:
     """With its neutral arguments the loss is cross-entropy, in value and gradient."""
+    assert issubclass(make.part, Loss)
     neutral = make.part.neutral
     if neutral is None:
         raise SkipTest("the class does not say with which arguments it is cross-entropy (its attribute neutral)")

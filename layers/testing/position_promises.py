@@ -30,7 +30,7 @@ _FAR_KEYS = 8192
 def check_kind(make: Candidate) -> None:
     """``acts_on`` is one of the four kinds, and the hook that it names is the part's own."""
     kinds = typing.get_args(PositionKind)
-    kind = getattr(make.part, "acts_on", None)
+    kind = _kind(make)
     assert kind in kinds, f"acts_on is {kind!r} and not one of {', '.join(kinds)}"
     hook = _HOOKS.get(str(kind))
     if hook is not None:
@@ -124,8 +124,7 @@ def _check_vectors(position: Position, dtype: torch.dtype) -> None:
 
 def check_gradients(make: Candidate) -> None:
     """Gradients of what it works on and of its own parameters equal finite differences."""
-    kind = make.part.acts_on
-    if kind == "embedding":
+    if _kind(make) == "embedding":
         position = make().bind(**_SIZES).double()
         parameters = trained(position)
         if not parameters:
@@ -138,7 +137,7 @@ def check_gradients(make: Candidate) -> None:
 
 def check_deterministic(make: Candidate) -> None:
     """The same input gives the same bits, forward and backward."""
-    if make.part.acts_on == "embedding":
+    if _kind(make) == "embedding":
         position = make().bind(**_SIZES)
         like, index = torch.randn(6, _SIZES["d_model"], requires_grad=True), torch.arange(6)
         check_repeats(lambda: like + position.encode(index, like), [like, *trained(position).values()])
@@ -148,7 +147,7 @@ def check_deterministic(make: Candidate) -> None:
 
 def check_state_dict(make: Candidate) -> None:
     """Another layer that loads the state dict computes the same."""
-    if make.part.acts_on == "embedding":
+    if _kind(make) == "embedding":
         torch.manual_seed(1)
         first = make().bind(**_SIZES)
         torch.manual_seed(2)
@@ -170,8 +169,12 @@ def _inside(check: Callable[[Callable[[], Attention]], None]) -> Callable[[Candi
     return run
 
 
+def _kind(make: Candidate) -> str | None:
+    return getattr(make.part, "acts_on", None)
+
+
 def _candidate(make: Candidate) -> Candidate:
-    if make.part.acts_on == "embedding":
+    if _kind(make) == "embedding":
         raise SkipTest("it acts on the embedding; see what the decoder promises")
     return Candidate(SoftmaxAttention, {**_SIZES, "position": make()})
 
@@ -283,5 +286,3 @@ _PROMISES = (
 
 POSITION_PROMISES = {promise.name: promise for promise in _PROMISES}
 """By name. Those of attention are tried on softmax attention with the position, unless it acts on the embedding."""
-
-

@@ -20,7 +20,7 @@ _FACTOR = 3.0
 
 
 def check_types(make: Candidate) -> None:
-    """y has the shape and the type of x."""
+    """The output has the shape and the type of x."""
     for dtype in (torch.float32, torch.float64, torch.bfloat16, torch.float16):
         layer, x = _ready(make, dtype)
         y = layer(x)
