@@ -21,7 +21,7 @@ def words(text: str) -> str:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)
 @pytest.mark.skipif(shutil.which("bash") is None, reason="the page's commands are bash")
 def test_the_page_runs_from_top_to_bottom(tmp_path):
     programs, folder = tmp_path / "bin", tmp_path / "work"

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from .. import contract
 from ..attention import Attention
+from .arguments import ARGUMENTS
 from .differences import check_differences
 from .promise import Candidate, Promise
 from .repeats import check_repeats, trained
@@ -60,13 +61,7 @@ def check_deterministic(make: Candidate) -> None:
 
 
 _PROMISES = (
-    Promise(
-        "arguments",
-        "Keeps each constructor argument as an attribute of the same name",
-        "A model could not describe itself: it could be neither saved, nor written into a run's config.yaml.",
-        "Add self.<name> = <name> to __init__, unchanged, also where the argument is None.",
-        contract.check_arguments,
-    ),
+    ARGUMENTS,
     Promise(
         "causality",
         "Causal: no row depends on a later token, in value or gradient",

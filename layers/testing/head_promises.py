@@ -7,8 +7,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from .. import contract, head_contract
+from .. import head_contract
 from ..head import Head
+from .arguments import ARGUMENTS
 from .corpus import introduce
 from .differences import check_differences
 from .promise import Candidate, Promise
@@ -44,13 +45,7 @@ def _with_corpus(check: Callable[[Callable[[], Head]], None]) -> Callable[[Candi
 
 
 _PROMISES = (
-    Promise(
-        "arguments",
-        "Keeps each constructor argument as an attribute of the same name",
-        "A model could not describe itself: it could be neither saved, nor written into a run's config.yaml.",
-        "Add self.<name> = <name> to __init__, unchanged, also where the argument is None.",
-        contract.check_arguments,
-    ),
+    ARGUMENTS,
     Promise(
         "distribution",
         "A distribution over the vocabulary: exp(-nll) sums to 1",

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from ...errors import ArgumentError
-from .. import contract
 from ..cross_entropy import CrossEntropy
 from ..loss import Loss
+from .arguments import ARGUMENTS
 from .corpus import introduce
 from .differences import check_differences
 from .promise import Candidate, Promise
@@ -127,13 +127,7 @@ def check_deterministic(make: Candidate) -> None:
 
 
 _PROMISES = (
-    Promise(
-        "arguments",
-        "Keeps each constructor argument as an attribute of the same name",
-        "A run could not write into its config.yaml what it optimised.",
-        "Add self.<name> = <name> to __init__, unchanged, also where the argument is None.",
-        contract.check_arguments,
-    ),
+    ARGUMENTS,
     Promise(
         "scalar",
         "A finite scalar in the type of nll, for one row and for many",

@@ -16,6 +16,7 @@ from ..attention import Attention
 from ..position import Position, PositionKind
 from ..softmax_attention import SoftmaxAttention
 from . import attention_promises
+from .arguments import ARGUMENTS
 from .differences import check_differences
 from .promise import Candidate, Promise
 from .repeats import check_repeats, trained
@@ -180,13 +181,7 @@ def _candidate(make: Candidate) -> Candidate:
 
 
 _PROMISES = (
-    Promise(
-        "arguments",
-        "Keeps each constructor argument as an attribute of the same name",
-        "A model could not describe itself: it could be neither saved, nor written into a run's config.yaml.",
-        "Add self.<name> = <name> to __init__, unchanged, also where the argument is None.",
-        contract.check_arguments,
-    ),
+    ARGUMENTS,
     Promise(
         "kind",
         "Says what it acts on, and has a hook of its own for it",

@@ -8,8 +8,8 @@ import statistics
 import torch
 from torch import Tensor, nn
 
-from .. import contract
 from ..feed_forward import FeedForward
+from .arguments import ARGUMENTS
 from .differences import check_differences
 from .promise import Candidate, Promise
 from .repeats import check_repeats, trained
@@ -95,13 +95,7 @@ def check_deterministic(make: Candidate) -> None:
 
 
 _PROMISES = (
-    Promise(
-        "arguments",
-        "Keeps each constructor argument as an attribute of the same name",
-        "A model could not describe itself: it could be neither saved, nor written into a run's config.yaml.",
-        "Add self.<name> = <name> to __init__, unchanged, also where the argument is None.",
-        contract.check_arguments,
-    ),
+    ARGUMENTS,
     Promise(
         "types",
         "Gives back the shape and the type that came in: float32, float64, bfloat16, float16",

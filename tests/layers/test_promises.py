@@ -211,6 +211,12 @@ class Forgetful(FeedForward):
         super().__init__(d_model)
 
 
+class Doubles(FeedForward):
+    def __init__(self, d_model: int, *, slope: float = 1.0) -> None:
+        super().__init__(d_model)
+        self.slope = 2 * slope
+
+
 class Widened(FeedForward):
     def forward(self, x: Tensor) -> Tensor:
         return super().forward(x).float()
@@ -254,6 +260,7 @@ class FeedForwardWithWrongGradient(FeedForward):
         (Drawn, "state_dict", "does not hold everything"),
         (Dropping, "deterministic", "the output differs by"),
         (Forgetful, "arguments", "'slope'"),
+        (Doubles, "arguments", "the attribute 'slope' is 2.0; built again with that, the part has 4.0"),
         (Widened, "types", "x is torch.float64 and y torch.float32"),
         (FeedForwardWithWrongGradient, "gradients", "finite differences"),
     ],

@@ -15,9 +15,9 @@ class Hasty(Attention):
         return scaled_dot_product_attention(query, key, value, enable_gqa=True)
 
 class Untyped(Attention):
-    def __init__(self, d_model, n_heads, *, width: int = 3):
+    def __init__(self, d_model, n_heads, *, width=3):
         super().__init__(d_model, n_heads)
-        self.width = 2 * width
+        self.width = width
 
     def attend(self, query, key, value, visibility):
         raise LookupError("lost")
@@ -52,7 +52,7 @@ def test_a_broken_part_says_what_was_seen_and_what_helps(folder, capsys):
     assert "Hasty(d_model=16, n_heads=2), slot attention" in said
     assert "BROKEN causality" in said
     assert "kept arguments" in said
-    assert "an earlier row changed when later tokens did (relative error 1" in said
+    assert "an earlier row changed when later tokens did (relative error" in said
     assert "sees the token that it has to predict" in said
     assert "visibility.mask()" in said
     assert "1 of 3 promises kept" in said
@@ -76,12 +76,6 @@ def test_an_exception_hides_nothing_and_names_its_line(folder, capsys):
     line = BROKEN.splitlines().index('        raise LookupError("lost")') + 1
     assert f"it raised LookupError: lost (at hasty.py:{line})" in said
     assert "2 of 3 promises kept" in said
-
-
-def test_a_value_that_is_not_kept_is_seen_in_yaml(folder, capsys):
-    (folder / "hasty.py").write_text(BROKEN)
-    assert main(["check", "hasty.py:Hasty", "--only", "yaml"]) == 0
-    assert "1 of 1 promises kept" in capsys.readouterr().out
 
 
 def test_parts_of_lmzoo_and_parts_in_parts(folder, capsys):
