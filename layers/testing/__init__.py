@@ -1,9 +1,7 @@
 """What every part promises, to be tried on parts of your own: by ``lmzoo check``, or by tests that inherit a contract.
 
-A test file of your own repository needs no more than this, and pytest finds one test for each promise::
-
-    from lmzoo.layers.testing import AttentionContract
-    from my_attention import MyAttention
+A test file of your own repository imports :class:`AttentionContract` from here and inherits it, and pytest finds one
+test for each promise::
 
     class TestMine(AttentionContract):
         part = MyAttention
