@@ -36,7 +36,7 @@ def test_the_page_runs_from_top_to_bottom(tmp_path):
 
     def run(*command: str) -> str:
         done = subprocess.run(
-            command, cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=600
+            command, cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=1200
         )
         said = done.stdout + done.stderr
         assert done.returncode == 0, f"{command[-1]}\n{said}"
