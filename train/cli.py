@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
@@ -27,6 +29,8 @@ COMMANDS = {
     "analyze": "loss by token frequency, and how varied a run writes",
     "numbers": "how well a run calculates, and its loss on numbers apart from the rest",
     "tokenizer": "train a tokenizer, or look at how one splits a text",
+    "check": "try everything that a part, ours or your own, promises",
+    "new": "write a starting file for a part of your own",
     "bench": "time our parts against their baselines, interleaved in one process",
 }
 
@@ -44,13 +48,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if command not in COMMANDS:
             raise ConfigError(f"no command {command!r}; nearest: {', '.join(nearest(command, COMMANDS))}")
-        return _implementation(command)(rest)
+        with _own_classes(rest):
+            return _implementation(command)(rest)
     except (ConfigError, ArgumentError) as error:
         Console(stderr=True, soft_wrap=True).print(Text.assemble(("error: ", "bold red"), str(error)))
         return 2
     except KeyboardInterrupt:
         print("interrupted; run the same command again to go on", file=sys.stderr)
         return 130
+
+
+def _own_classes(words: Sequence[str]) -> contextlib.AbstractContextManager[None]:
+    """With ``--allow_classes`` class paths may lead into the working directory, which is not on Python's path."""
+    if not {"--allow_classes", "--allow-classes"} & set(words):
+        return contextlib.nullcontext()
+    from .own_code import importable
+
+    return importable(Path.cwd())
 
 
 def _implementation(command: str) -> Callable[[list[str]], int]:
@@ -99,6 +113,14 @@ def _implementation(command: str) -> Callable[[list[str]], int]:
         from .tokenizer_command import main as tokenizer
 
         return tokenizer
+    if command == "check":
+        from .check_command import main as check
+
+        return check
+    if command == "new":
+        from .new_command import main as new
+
+        return new
     from .bench import main as bench
 
     return bench
