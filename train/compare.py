@@ -19,6 +19,7 @@ from .report.load import COMPARISON_FILE
 from .report.terminal import terminal_tables
 from .report.write import write_report
 from .run_all import Interrupted, ended_by_signals, run_all, sole_user
+from .tune import check_trials, tune, tuned_rates
 
 DESCRIPTION = (
     "Train the variants of a base configuration with several seeds, then write the report: Markdown, one HTML page, "
@@ -111,15 +112,25 @@ def compare(
     chosen = _chosen(comparison, variants)
     everything = {(v, s): comparison.plan(v, s) for v in comparison.variants for s in comparison.seeds}
     runs = [everything[variant, seed] for seed in comparison.seeds for variant in chosen]
+    check_trials(comparison)
     if comparison.numbers_probe:
         comparison.numbers_probe.check_text()
     try:
         with sole_user(comparison.output), ended_by_signals():
-            comparison.refuse_other_runs()
+            comparison.refuse_other_runs(tuned_rates(comparison))
             write_yaml(comparison.output / COMPARISON_FILE, comparison.as_yaml())
+            untuned: list[str] = []
+            if comparison.tuning:
+                rates, untuned = tune(comparison, chosen, console, allow_classes=allow_classes)
+                runs = [
+                    comparison.plan(variant, seed, learning_rate=rates[variant])
+                    for seed in comparison.seeds
+                    for variant in chosen
+                    if variant in rates
+                ]
             console.print(f"{len(runs)} runs in {comparison.output}", markup=False)
             failed = run_all(runs, progress_for(runs, console), allow_classes=allow_classes)
-            troubles = evaluate_all(runs, evaluations_of(comparison), console, allow_classes=allow_classes)
+            troubles = untuned + evaluate_all(runs, evaluations_of(comparison), console, allow_classes=allow_classes)
     except Interrupted as interrupted:
         console.print(f"ended by {interrupted}; run the same command again to go on")
         return 128 + interrupted.number

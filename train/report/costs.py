@@ -10,6 +10,7 @@ import pandas as pd
 
 from .formats import NONE, amount, duration, plain, plus_minus
 from .load import Comparison, Run, number
+from .matching import MatchedBudget
 from .statistics import spread
 from .tables import Cell, Table, TableRow
 
@@ -20,6 +21,7 @@ COLUMNS = [
     "Runs",
     "Parameters",
     "embedding",
+    "body",
     "head",
     "Training tokens",
     "Training tokens/s",
@@ -46,7 +48,7 @@ def costs_frame(runs: list[Run]) -> pd.DataFrame:
         figures: Mapping[str, Any] = run.results
         parameters: Mapping[str, Any] = figures.get("parameters") or {}
         row: dict[str, Any] = {"variant": run.variant, "seed": run.seed}
-        row |= {key: number(parameters.get(key)) for key in ("total", "embedding", "head")}
+        row |= {key: number(parameters.get(key)) for key in ("total", "embedding", "other", "head")}
         keys = ("steps", "train_tokens", "seconds", "tokens_per_second", "peak_memory_mb", "flops_per_token")
         row |= {key: number(figures.get(key)) for key in keys}
         rows.append(row)
@@ -62,6 +64,7 @@ def cost_table(comparison: Comparison) -> Table | None:
         name: spread(frame.loc[frame["variant"] == name, "tokens_per_second"].tolist()) for name in comparison.variants
     }
     reference = speeds[comparison.baseline].mean
+    matched = MatchedBudget(comparison)
     rows = []
     for name in comparison.variants:
         own = frame[frame["variant"] == name]
@@ -74,7 +77,7 @@ def cost_table(comparison: Comparison) -> Table | None:
                 name,
                 [
                     Cell(f"{len(own)}" if len(own) >= asked else f"{len(own)} of {asked}"),
-                    *(Cell(amount(_same(own[key]))) for key in ("total", "embedding", "head")),
+                    *(Cell(amount(_same(own[key]))) for key in ("total", "embedding", "other", "head")),
                     Cell(amount(float(own["train_tokens"].mean()))),
                     Cell(plain(speed.mean, 0), plus_minus(speed, 0)),
                     Cell(f"{speed.mean / reference:.2f}×" if reference and not math.isnan(reference) else NONE),
@@ -85,11 +88,13 @@ def cost_table(comparison: Comparison) -> Table | None:
                     ),
                     Cell(duration(float(own["seconds"].mean()))),
                     Cell(amount(_same(own["flops_per_token"]))),
+                    *matched.cells(name),
                 ],
                 name == comparison.baseline,
             )
         )
-    return Table("Cost", COLUMNS, rows, _sentence(comparison.finished), _notes(frame, comparison.finished))
+    columns, notes = [*COLUMNS, *matched.columns], [*matched.notes(), *_notes(frame, comparison.finished)]
+    return Table("Cost", columns, rows, _sentence(comparison.finished), notes)
 
 
 def _same(values: pd.Series[Any]) -> float:

@@ -21,6 +21,7 @@ from .probe_plots import context_plots
 from .probes import probe_tables
 from .tables import Cell, Table, TableRow, passport_rows, quality_tables
 from .theme import DARK, LIGHT
+from .tuning import TuningReport
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,7 @@ class Document:
     Attributes:
         extrapolation: loss by window length, a table a protocol, then what probes found; empty where no run was
             evaluated so.
+        tuning: the learning rates that were tried; None where none were.
         colours: for each variant its colour on a light and on a dark page, as in the plots.
         rule: when figures share a table.
         troubles: runs that failed, are unfinished or missing, and anything left out; empty when all is well.
@@ -53,6 +55,7 @@ class Document:
     analysis: list[Table]
     extrapolation: list[Table]
     cost: Table | None
+    tuning: Table | None
     changes: Table
     plots: list[Plot]
     passports: list[Passport]
@@ -66,6 +69,7 @@ def build_document(comparison: Comparison) -> Document:
     """Make the report of a comparison from what its folder holds."""
     groups = like_groups(records_frame(comparison.finished))
     scored = [Scored(run.variant, run.seed, record) for run in comparison.finished for record in run.extrapolation]
+    tuning = TuningReport(comparison)
     light = LIGHT.styles(comparison.variants, comparison.baseline)
     dark = DARK.styles(comparison.variants, comparison.baseline)
     return Document(
@@ -80,6 +84,7 @@ def build_document(comparison: Comparison) -> Document:
             *probe_tables(comparison),
         ],
         cost=cost_table(comparison),
+        tuning=tuning.table(),
         changes=_changes(comparison),
         plots=[
             *loss_plots(comparison),
@@ -88,10 +93,11 @@ def build_document(comparison: Comparison) -> Document:
             *number_plots(comparison),
             *extrapolation_plots(scored, comparison.variants, comparison.baseline),
             *context_plots(comparison),
+            *tuning.plots(),
         ],
         passports=[_passport(group) for group in groups],
         rule=RULE,
-        troubles=_troubles(comparison),
+        troubles=[*_troubles(comparison), *tuning.troubles()],
         repeats=[(name, _repeat(comparison, name)) for name in comparison.variants],
         colours={name: (light[name][0], dark[name][0]) for name in comparison.variants},
     )

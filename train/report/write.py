@@ -14,6 +14,7 @@ from ..number_records import NUMBERS_FILE, read_probe
 from .document import Document, build_document
 from .load import ANALYSIS_FILE, Comparison, load_comparison
 from .render import render_html, render_markdown
+from .tuning import TuningReport
 
 
 def write_report(output: Path) -> tuple[Document, Path]:
@@ -22,7 +23,7 @@ def write_report(output: Path) -> tuple[Document, Path]:
     ``report.md`` and ``report.html`` say the same, ``*.png`` are the pictures, and ``records.jsonl`` holds every
     record of every finished run with its passport and costs, one a line; ``analysis.jsonl`` the same of their analyses,
     where there are any, ``numbers.jsonl`` those of the number probes and ``probes.jsonl`` those of the probes of their
-    context. Pictures of an earlier report that this one has no more are deleted.
+    context, ``tuning.jsonl`` the records of trials of learning rates. Pictures of an earlier report that this one has no more are deleted.
 
     Raises:
         ConfigError: where ``output`` is not the folder of a comparison or a file in it cannot be read.
@@ -71,7 +72,7 @@ def extra_rows(comparison: Comparison) -> dict[str, list[dict[str, Any]]]:
         rows[ANALYSIS_FILE] += [whose | record for record in run.analysis]
         rows[NUMBERS_FILE] += [whose | record for record in read_probe(run.folder)]
         rows[PROBES_FILE.name] += [{**record, "drawn_with": record["seed"], **whose} for record in run.probes]
-    return rows
+    return rows | {"tuning.jsonl": TuningReport(comparison).rows()}
 
 
 def _write_rows(file: Path, rows: Iterable[dict[str, Any]]) -> None:
