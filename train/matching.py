@@ -118,8 +118,8 @@ def nearest_size(cost: Callable[[int], float], target: float) -> int:
     if cost(low) > target:
         raise OutOfReach(cost(low))
     while cost(high) <= target:
-        # whatever grows by a whole number at each step has passed the target by now
-        require(high <= target, "match", "a size that the cost grows with", f"{cost(high):,.0f} at any size")
+        # a part may round its width up, but hardly to a multiple of more than a thousand
+        require(high <= 1024 * target, "match", "a size that the cost grows with", f"{cost(high):,.0f} at any size")
         low, high = high, 2 * high
     while high - low > 1:
         middle = (low + high) // 2

@@ -55,8 +55,8 @@ class Withheld(Corpus):
     def _last(self) -> bytes:
         """The largest hash of a document that is kept back."""
         ranks = sorted(map(_rank, self.corpus.documents("train")))
-        last = ranks[math.ceil(self.fraction * len(ranks)) - 1] if ranks else b""
-        if not ranks or last == ranks[-1]:
+        last = ranks[math.ceil(self.fraction * len(ranks)) - 1]
+        if last == ranks[-1]:
             raise CorpusError(
                 f"{self.name}: nothing would be left to train on, of {len(ranks)} training documents; "
                 "take a smaller share, or a text of more documents"

@@ -55,7 +55,7 @@ class TuningReport:
         if self.tuning.max_steps is not None:
             sentence += f" A trial took {self.tuning.max_steps:,} optimizer steps, whatever the final runs take."
         notes = [
-            "Each row chooses for itself: the lowest loss, of equal ones the smaller rate; a diverged trial loses."
+            "Each row chooses for itself the rate of the lowest loss, of equal ones the smaller; divergence loses."
         ]
         return Table("Learning rates", columns, rows, sentence, notes)
 
@@ -102,7 +102,7 @@ class TuningReport:
                 found += [
                     (f"{name}, seed {run.seed}", f"trained with learning rate {used!r}; the trials chose {best!r}")
                     for run in self.comparison.runs
-                    if run.variant == name and (used := flatten(run.config).get(KEY)) != best
+                    if run.variant == name and (used := flatten(run.config).get(KEY)) not in (None, best)
                 ]
         strays = self._strays()
         if strays:
