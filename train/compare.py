@@ -23,7 +23,9 @@ from .tune import check_trials, tune, tuned_rates
 
 DESCRIPTION = (
     "Train the variants of a base configuration with several seeds, then write the report: Markdown, one HTML page, "
-    "PNG plots, JSON Lines. Finished runs are skipped and interrupted ones resumed: run the same command again."
+    "PNG plots, JSON Lines. Where the file says so, all variants get the baseline's parameters or FLOPs (match), and "
+    "the same learning rates are tried for each before its final runs (tuning). Finished runs are skipped and "
+    "interrupted ones resumed: run the same command again."
 )
 
 
@@ -85,7 +87,8 @@ def compare(
     """Train what is missing of a comparison and write its report into ``OUTPUT/report``.
 
     Every variant's configuration is checked before the first run starts. Runs go one after another, seed by seed,
-    so that an interrupted comparison has whole seeds to compare.
+    so that an interrupted comparison has whole seeds to compare. With tuning the trials of learning rates come before
+    them, variant by variant.
 
     Args:
         file: the comparison file; see ``configs/compare``.

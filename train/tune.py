@@ -14,9 +14,9 @@ from .tuning import at_edge, best_rate, read_trials
 
 def check_trials(comparison: Comparison) -> None:
     """Raise :class:`ConfigError` for a trial whose configuration cannot be used."""
-    for variant in comparison.variants if comparison.tuning else ():
-        assert comparison.tuning is not None
-        comparison.plan_trial(variant, comparison.tuning.learning_rates[0])
+    if comparison.tuning is not None:
+        for variant in comparison.variants:
+            comparison.plan_trial(variant, comparison.tuning.learning_rates[0])
 
 
 def tuned_rates(comparison: Comparison) -> dict[str, float]:
