@@ -9,7 +9,7 @@ from rich.console import Console
 from .compare_progress import progress_for
 from .comparison import Comparison, PlannedRun
 from .run_all import run_all
-from .tuning import at_edge, best_rate, read_trials
+from .tuning import TUNING_FOLDER, at_edge, best_rate, read_trials
 
 
 def check_trials(comparison: Comparison) -> None:
@@ -50,7 +50,11 @@ def tune(
         trials = read_trials(comparison.tuning, comparison.output, variant)
         waiting += [comparison.plan_trial(variant, trial.rate) for trial in trials if not trial.ended]
     if waiting:
-        console.print(f"{len(waiting)} trials of learning rates in {comparison.output / 'tuning'}", markup=False)
+        console.print(
+            f"{len(waiting)} trials of learning rates in {comparison.output / TUNING_FOLDER}",
+            markup=False,
+            soft_wrap=True,
+        )
         run_all(waiting, progress_for(waiting, console), allow_classes=allow_classes)
     rates = tuned_rates(comparison)
     comparison.refuse_other_runs(rates)

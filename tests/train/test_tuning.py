@@ -222,7 +222,10 @@ def test_trials_of_another_configuration_are_refused(comparison, write, tmp_path
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="the kernel ends a killed parent's children on Linux alone")
 def test_a_killed_tuned_and_matched_comparison_goes_on_to_its_report(tiny, write, lmzoo, cache, tmp_path):
-    tiny["data"] |= {"source": "python-docs", "vocab_size": 300}
+    lines = Path(tiny["data"]["source"]["train"]).read_text().splitlines()
+    articles = (f'<doc id="{i}">\n' + "\n".join(lines[i : i + 4]) + "\n</doc>\n" for i in range(0, len(lines), 4))
+    (tmp_path / "articles.txt").write_text("".join(articles))
+    tiny["data"]["source"]["train"] = str(tmp_path / "articles.txt")
     file = write(
         {
             "name": "small",
@@ -240,13 +243,15 @@ def test_a_killed_tuned_and_matched_comparison_goes_on_to_its_report(tiny, write
     environment = {**os.environ, "LMZOO_CACHE": str(cache), "OMP_NUM_THREADS": "1"}
     process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     begun = output / "tuning" / "rotary" / "lr-0.01" / "seed-9"
-    end = time.monotonic() + 200
-    while not begun.is_dir():
-        assert process.poll() is None
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.05)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    try:
+        end = time.monotonic() + 240
+        while not begun.is_dir():
+            assert process.poll() is None
+            assert time.monotonic() < end, "waited in vain"
+            time.sleep(0.05)
+    finally:
+        process.kill()  # SIGKILL, which leaves it no time to tidy up
+        process.wait()
     first = output / "tuning" / "rotary" / "lr-0.0001" / "seed-9" / "results.json"
     written = first.stat().st_mtime_ns
     end = time.monotonic() + 30
@@ -258,7 +263,7 @@ def test_a_killed_tuned_and_matched_comparison_goes_on_to_its_report(tiny, write
     assert "rotary: learning rate 0.01\n" in done.stdout
     trial = json.loads((begun / "results.json").read_text())["records"]
     assert [record["split"] for record in trial] == ["validation"]
-    assert trial[0]["passport"]["corpus"] == "python-docs, 5 % of train withheld"
+    assert trial[0]["passport"]["corpus"] == "files:articles.txt, 5 % of train withheld"
     finals = {name: load_run(output / name / "seed-3") for name in ("rotary", "complex")}
     assert {run.config["model"]["learning_rate"] for run in finals.values()} == {0.01}
     assert len({run.results["train_tokens"] for run in finals.values()}) == 1
