@@ -20,10 +20,13 @@ from .report.load import COMPARISON_FILE
 from .report.terminal import terminal_tables
 from .report.write import write_report
 from .run_all import Interrupted, ended_by_signals, run_all, sole_user
+from .tune import check_trials, tune, tuned_rates
 
 DESCRIPTION = (
     "Train the variants of a base configuration with several seeds, then write the report: Markdown, one HTML page, "
-    "PNG plots, JSON Lines. Finished runs are skipped and interrupted ones resumed: run the same command again."
+    "PNG plots, JSON Lines. Where the file says so, all variants get the baseline's parameters or FLOPs (match), and "
+    "the same learning rates are tried for each before its final runs (tuning). Finished runs are skipped and "
+    "interrupted ones resumed: run the same command again."
 )
 
 
@@ -85,7 +88,8 @@ def compare(
     """Train what is missing of a comparison and write its report into ``OUTPUT/report``.
 
     Every variant's configuration is checked before the first run starts. Runs go one after another, seed by seed,
-    so that an interrupted comparison has whole seeds to compare.
+    so that an interrupted comparison has whole seeds to compare. With tuning the trials of learning rates come before
+    them, variant by variant.
 
     Args:
         file: the comparison file; see ``configs/compare``.
@@ -112,15 +116,25 @@ def compare(
     chosen = _chosen(comparison, variants)
     everything = {(v, s): comparison.plan(v, s) for v in comparison.variants for s in comparison.seeds}
     runs = [everything[variant, seed] for seed in comparison.seeds for variant in chosen]
+    check_trials(comparison)
     if comparison.numbers_probe:
         comparison.numbers_probe.check_text()
     try:
         with sole_user(comparison.output), ended_by_signals():
-            comparison.refuse_other_runs()
+            comparison.refuse_other_runs(tuned_rates(comparison))
             write_yaml(comparison.output / COMPARISON_FILE, comparison.as_yaml())
+            untuned: list[str] = []
+            if comparison.tuning:
+                rates, untuned = tune(comparison, chosen, console, allow_classes=allow_classes)
+                runs = [
+                    comparison.plan(variant, seed, learning_rate=rates[variant])
+                    for seed in comparison.seeds
+                    for variant in chosen
+                    if variant in rates
+                ]
             console.print(f"{len(runs)} runs in {comparison.output}", markup=False)
             failed = run_all(runs, progress_for(runs, console), allow_classes=allow_classes)
-            troubles = evaluate_all(runs, evaluations_of(comparison), console, allow_classes=allow_classes)
+            troubles = untuned + evaluate_all(runs, evaluations_of(comparison), console, allow_classes=allow_classes)
     except Interrupted as interrupted:
         console.print(f"ended by {interrupted}; run the same command again to go on")
         return 128 + interrupted.number

@@ -25,6 +25,7 @@ from .probes import probe_tables
 from .table import Cell, Table, TableRow
 from .tables import passport_rows, quality_tables
 from .theme import DARK, LIGHT
+from .tuning import TuningReport
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,7 @@ class Document:
         claims: what the runs say of the papers' claims that name this comparison.
         extrapolation: loss by window length, a table a protocol, then what probes found; empty where no run was
             evaluated so.
+        tuning: the learning rates that were tried; None where none were.
         colours: for each variant its colour on a light and on a dark page, as in the plots.
         rule: when figures share a table.
         troubles: runs that failed, are unfinished or missing, and anything left out; empty when all is well.
@@ -59,6 +61,7 @@ class Document:
     analysis: list[Table]
     extrapolation: list[Table]
     cost: Table | None
+    tuning: Table | None
     changes: Table
     plots: list[Plot]
     passports: list[Passport]
@@ -73,6 +76,7 @@ def build_document(comparison: Comparison) -> Document:
     groups = like_groups(records_frame(comparison.finished))
     claims = comparison_verdicts(comparison)
     scored = [Scored(run.variant, run.seed, record) for run in comparison.finished for record in run.extrapolation]
+    tuning = TuningReport(comparison)
     light = LIGHT.styles(comparison.variants, comparison.baseline)
     dark = DARK.styles(comparison.variants, comparison.baseline)
     return Document(
@@ -88,6 +92,7 @@ def build_document(comparison: Comparison) -> Document:
             *probe_tables(comparison),
         ],
         cost=cost_table(comparison),
+        tuning=tuning.table(),
         changes=_changes(comparison),
         plots=[
             *([claims_plot(claims)] if claims else []),
@@ -97,10 +102,11 @@ def build_document(comparison: Comparison) -> Document:
             *number_plots(comparison),
             *extrapolation_plots(scored, comparison.variants, comparison.baseline),
             *context_plots(comparison),
+            *tuning.plots(),
         ],
         passports=[_passport(group) for group in groups],
         rule=RULE,
-        troubles=_troubles(comparison),
+        troubles=[*_troubles(comparison), *tuning.troubles()],
         repeats=[(name, _repeat(comparison, name)) for name in comparison.variants],
         colours={name: (light[name][0], dark[name][0]) for name in comparison.variants},
     )
