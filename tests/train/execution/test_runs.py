@@ -12,11 +12,12 @@ from io import StringIO
 from pathlib import Path
 
 import pytest
-from lmzoo.train.child import Child
-from lmzoo.train.compare_progress import LiveProgress, PlainProgress
+from lmzoo.train.compare_progress import PlainProgress
 from lmzoo.train.comparison import PlannedRun
 from lmzoo.train.config import ConfigError
-from lmzoo.train.metrics_tail import MetricsTail
+from lmzoo.train.execution.live import LiveProgress
+from lmzoo.train.execution.metrics_tail import MetricsTail
+from lmzoo.train.execution.process import LoggedProcess
 from lmzoo.train.run_all import Interrupted, ended_by_signals, run_all, sole_user
 from rich.console import Console
 
@@ -133,11 +134,13 @@ def test_a_signal_ends_the_child_and_then_us(tmp_path, played):
 def test_a_child_does_not_outlive_a_killed_parent(tmp_path, played):
     run = planned(tmp_path, "sleep")[0]
     program = f"""
-        import pathlib, time
-        from lmzoo.train.child import Child
+        import io, pathlib
+        from rich.console import Console
+        from lmzoo.train.compare_progress import PlainProgress
         from lmzoo.train.comparison import PlannedRun
-        child = Child(PlannedRun("sleep", 0, {run.config!r}, pathlib.Path({str(run.folder)!r})), command={played!r})
-        time.sleep(60)
+        from lmzoo.train.run_all import run_all
+        runs = [PlannedRun("sleep", 0, {run.config!r}, pathlib.Path({str(run.folder)!r}))]
+        run_all(runs, PlainProgress(runs, Console(file=io.StringIO())), command={played!r})
     """
     parent = subprocess.Popen([sys.executable, "-c", textwrap.dedent(program)])
     pid_file = run.folder / "pid"
@@ -152,9 +155,9 @@ def test_stopping_insists_on_a_child_that_does_not_listen(tmp_path):
     script.write_text(
         "import signal, sys, time\nsignal.signal(15, lambda *_: None)\nprint('deaf', flush=True)\ntime.sleep(60)\n"
     )
-    run = planned(tmp_path, "deaf")[0]
-    child = Child(run, command=[sys.executable, str(script)])
-    wait_for(lambda: (run.folder / "log.txt").read_text() == "deaf\n")
+    log = tmp_path / "log.txt"
+    child = LoggedProcess([sys.executable, str(script)], log)
+    wait_for(lambda: log.read_text() == "deaf\n")
     begin = time.monotonic()
     child.stop(grace=0.2)
     assert time.monotonic() - begin < 10
@@ -210,4 +213,4 @@ def test_the_live_table_shows_every_run(tmp_path, played):
     said = text.getvalue()
     assert "diverge, seed 0 failed: step 3: the loss is nan" in said
     assert "10/20" in said
-    assert "2 of 2 runs done" in said
+    assert "1 failed, 1 finished; 0:0" in said
