@@ -154,7 +154,12 @@ class Run:
         return None
 
     def fail(self, reason: str, **details: Any) -> None:
-        """Leave word of why the run stopped."""
+        """Leave word of why the run stopped.
+
+        The first word since the run began stays: where one process of several fails, the others lose their connection.
+        """
+        if self.failure_file.exists():
+            return
         self.folder.mkdir(parents=True, exist_ok=True)
         write_atomically(self.failure_file, json.dumps({"reason": reason, **details}, indent=2) + "\n")
 
