@@ -1,5 +1,6 @@
 """A run of two processes is the run of one: the same samples, losses and weights, written once."""
 
+import contextlib
 import json
 import os
 import signal
@@ -36,6 +37,7 @@ def one_and_two(tiny, write):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_two_processes_train_like_one_and_are_resumed(lmzoo, one_and_two, tmp_path):
     one, two = one_and_two
     lmzoo("fit", "--config", one, "--run_dir", tmp_path / "one")
@@ -49,16 +51,16 @@ def test_two_processes_train_like_one_and_are_resumed(lmzoo, one_and_two, tmp_pa
         assert {k: other[k] for k in mine if not isinstance(mine[k], float)} == {
             k: v for k, v in mine.items() if not isinstance(v, float)
         }
-        # float32 gradients summed in another order, over 30 steps
+        # float32 gradients summed in another order, over 30 steps: seen 8e-8
         assert {k: v for k, v in other.items() if isinstance(v, float)} == pytest.approx(
-            {k: v for k, v in mine.items() if isinstance(v, float)}, rel=2e-4
+            {k: v for k, v in mine.items() if isinstance(v, float)}, rel=1e-5
         )
     for mine, other in zip(records_of(tmp_path / "one"), records_of(tmp_path / "two"), strict=True):
         assert (other["tokens"], other["words"], other["bytes"]) == (mine["tokens"], mine["words"], mine["bytes"])
-        assert other["nll"] == pytest.approx(mine["nll"], rel=1e-4)
+        assert other["nll"] == pytest.approx(mine["nll"], rel=1e-5)
     mine, other = (load_file(tmp_path / name / "model.safetensors") for name in ("one", "two"))
     for name, weight in mine.items():
-        torch.testing.assert_close(other[name], weight, rtol=1e-2, atol=1e-3)
+        torch.testing.assert_close(other[name], weight, rtol=0, atol=1e-4)  # seen 5e-6
 
     # killed outright in the middle, then asked to stop: both go on, and end with the same bits as the whole run
     folder = tmp_path / "killed"
@@ -75,16 +77,17 @@ def kill_when(config, folder, step: int, number: signal.Signals) -> int:
     """Start a run and send its first process a signal once there is a checkpoint of a step; the exit code."""
     words = [sys.executable, "-m", "lmzoo.train", "fit", "--config", str(config), "--run_dir", str(folder)]
     run = subprocess.Popen(words, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    end = time.monotonic() + 120
-    while not any(int(path.stem.removeprefix("step-")) >= step for path in checkpoints(folder / "checkpoints")):
-        assert run.poll() is None, "it ended before it could be killed"
-        assert time.monotonic() < end
-        threading.Event().wait(0.005)
-    if number == signal.SIGKILL:
-        os.killpg(run.pid, number)
-    else:
+    end = time.monotonic() + 240
+    try:
+        while not any(int(path.stem.removeprefix("step-")) >= step for path in checkpoints(folder / "checkpoints")):
+            assert run.poll() is None, "it ended before it could be killed"
+            assert time.monotonic() < end
+            threading.Event().wait(0.005)
         run.send_signal(number)
-    return run.wait(120)
+        return run.wait(120)
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(run.pid, signal.SIGKILL)
 
 
 @pytest.mark.parametrize("strategy", ["fsdp", "ddp_spawn", "deepspeed_stage_2"])
