@@ -74,9 +74,9 @@ class RayExecutor:
         if needs.machines > 1:
             message = f"expected 1 with --executor ray, whose tasks have a machine each, got {needs.machines}"
             raise ConfigError(message, key="trainer.num_nodes")
-        there = self._ray.cluster_resources()
         if self.address != "local":
             return  # a cluster may grow
+        there = self._ray.cluster_resources()
         cpus, gpus = self._resources(needs)
         require(cpus <= there["CPU"], "threads", f"at most {there['CPU']:g} in all, the cores here", cpus)
         require(gpus <= there.get("GPU", 0), "executor", f"a machine with {gpus} GPUs", "ray_address=local")
