@@ -26,7 +26,7 @@ def comparison(cache, write):
             "eval_batch_size": 256,
             "cache_dir": str(cache),
         },
-        "trainer": {"max_steps": 120, "log_every_n_steps": 4, "val_check_interval": 100, "accelerator": "cpu"},
+        "trainer": {"max_steps": 80, "log_every_n_steps": 4, "val_check_interval": 60, "accelerator": "cpu"},
         "checkpoint_every_n_steps": 5,
     }
     return write({"name": "killed", "base": base, "variants": VARIANTS, "baseline": "rotary", "seeds": [0]}, "all.yaml")
@@ -63,12 +63,12 @@ def test_a_comparison_killed_again_and_again_ends_the_same(comparison, tmp_path,
 
     def interrupted(kill) -> int:
         """Start the comparison, do ``kill(parent, children)`` once each run has gone on; its exit code."""
-        before = steps()
         parent = subprocess.Popen([*words, str(killed), "--jobs", "2"], stdout=subprocess.DEVNULL)
         try:
-            wait_for(lambda: all(now > then for now, then in zip(steps(), before, strict=True)), 600)
+            wait_for(lambda: len(psutil.Process(parent.pid).children()) == 2, 600)
             found = {p.pid: p.cmdline() for p in psutil.Process(parent.pid).children()}
-            assert len(found) == 2
+            before = steps()
+            wait_for(lambda: all(now > then for now, then in zip(steps(), before, strict=True)), 600)
             children.extend(found)
             kill(parent, found)
             return parent.wait(600)
