@@ -33,7 +33,8 @@ def fit(arguments: Sequence[str]) -> int:
 
 def _fit(cli: TrainingCLI) -> int:
     run, model, data = cli.run, cli.model, cli.datamodule
-    checkpoint = run.begin(cli.resolved())
+    # the first process begins the run before it starts the others
+    checkpoint = run.begin(cli.resolved()) if cli.trainer.is_global_zero else run.newest_checkpoint()
     if run.finished:
         say(f"{run.folder} is finished already; its records:")
         show_records(run.results()["records"])
@@ -59,7 +60,8 @@ def _fit(cli: TrainingCLI) -> int:
             export(cli)
     except TrainingStopped as stop:
         run.fail(stop.reason, step=stop.step, layer=stop.layer)
-        console.print(f"[bold red]{stop}[/bold red]")
+        if cli.trainer.is_global_zero:
+            console.print(f"[bold red]{stop}[/bold red]")
         return 1
     except (RunInterrupted, SystemExit):  # Lightning leaves by the latter at a second Ctrl-C
         say("interrupted; run the same command again to go on")
@@ -69,7 +71,8 @@ def _fit(cli: TrainingCLI) -> int:
     except ConfigError:
         raise
     except Exception as error:
-        run.fail(f"{type(error).__name__}: {error}")
+        place = "" if cli.trainer.world_size == 1 else f"process {cli.trainer.global_rank}: "
+        run.fail(f"{place}{type(error).__name__}: {error}")
         raise
     if cli.trainer.is_global_zero:
         run.finish(results(cli, records, peak, memory.kind))

@@ -8,6 +8,7 @@ from rich.console import Console
 
 from .compare_progress import progress_for
 from .comparison import Comparison, PlannedRun
+from .execution.executor import Executor
 from .run_all import run_all
 from .tuning import TUNING_FOLDER, at_edge, best_rate, read_trials
 
@@ -28,7 +29,12 @@ def tuned_rates(comparison: Comparison) -> dict[str, float]:
 
 
 def tune(
-    comparison: Comparison, variants: Sequence[str], console: Console, *, allow_classes: bool = False
+    comparison: Comparison,
+    variants: Sequence[str],
+    console: Console,
+    *,
+    executor: Executor | None = None,
+    allow_classes: bool = False,
 ) -> tuple[dict[str, float], list[str]]:
     """Make the trials that are missing; a trial that diverged has lost and is not made again.
 
@@ -36,6 +42,7 @@ def tune(
         comparison: one with tuning.
         variants: whose trials to make.
         console: where to show what goes on.
+        executor: where trials run, as for :func:`run_all`.
         allow_classes: passed on to the trials.
 
     Returns:
@@ -55,7 +62,7 @@ def tune(
             markup=False,
             soft_wrap=True,
         )
-        run_all(waiting, progress_for(waiting, console), allow_classes=allow_classes)
+        run_all(waiting, progress_for(waiting, console), executor=executor, allow_classes=allow_classes)
     rates = tuned_rates(comparison)
     comparison.refuse_other_runs(rates)
     for variant in variants:
