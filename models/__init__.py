@@ -2,7 +2,8 @@
 
 from .counting import Counts, count, count_built
 from .decoder import Decoder
-from .huggingface import LMZooConfig, LMZooForCausalLM
+from .huggingface import LMZooForCausalLM
+from .huggingface_config import LMZooConfig
 from .number_embedding import NUMBER_EMBEDDINGS, structured_start
 from .parts import build, describe
 from .sampling import sample_tokens
