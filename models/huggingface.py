@@ -15,6 +15,7 @@ from transformers import (
     GenerationMixin,
     LogitsProcessorList,
     PreTrainedModel,
+    StaticCache,
 )
 from transformers.modeling_outputs import CausalLMOutputWithPast
 
@@ -129,13 +130,16 @@ class LMZooForCausalLM(PreTrainedModel, GenerationMixin):
             return_dict: False gives a tuple.
 
         Raises:
-            ArgumentError: not just one of ``input_ids`` and ``inputs_embeds`` is given, or attention maps are wanted.
+            ArgumentError: not just one of ``input_ids`` and ``inputs_embeds`` is given, attention maps are wanted, or
+                the cache is static.
         """
         wants_states = self.config.output_hidden_states if output_hidden_states is None else output_hidden_states
         wants_maps = self.config.output_attentions if output_attentions is None else output_attentions
         require(not wants_maps, "output_attentions", "false: the kernels never hold attention maps", wants_maps)
         given = [name for name, x in (("input_ids", input_ids), ("inputs_embeds", inputs_embeds)) if x is not None]
         require(len(given) == 1, "input_ids", "either input_ids or inputs_embeds", given)
+        growing = "a cache that grows, such as DynamicCache"
+        require(not isinstance(past_key_values, StaticCache), "past_key_values", growing, "static")
         x = self.decoder.embedding(input_ids) if inputs_embeds is None else inputs_embeds
         if past_key_values is None and use_cache:
             past_key_values = DynamicCache()
