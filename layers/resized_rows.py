@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 
 @torch.no_grad()
-def resized_rows(rows: nn.Parameter, size: int, std: float | None) -> nn.Parameter:
+def resized_rows(rows: Tensor, size: int, std: float | None) -> nn.Parameter:
     """(V, ...) -> (``size``, ...): the first rows as they are, new ones at the end.
 
     New rows are the mean of the old ones, so that a new token starts as an average one, as it would hardly at random:

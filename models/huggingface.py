@@ -176,6 +176,14 @@ class LMZooForCausalLM(PreTrainedModel, GenerationMixin):
             logits_processor = LogitsProcessorList([*(logits_processor or []), BreakTies(counts)])
         return super().generate(inputs, *arguments, logits_processor=logits_processor, **kwargs)
 
+    def prepare_inputs_for_generation(
+        self, input_ids: Tensor, inputs_embeds: Tensor | None = None, **kwargs: Any
+    ) -> dict[str, Any]:
+        """As Hugging Face's, without what its older versions add for models that have no use for it."""
+        inputs: dict[str, Any] = super().prepare_inputs_for_generation(input_ids, inputs_embeds=inputs_embeds, **kwargs)
+        inputs.pop("cache_position", None)
+        return inputs
+
     def get_input_embeddings(self) -> Any:
         """The token embedding."""
         return self.decoder.embedding

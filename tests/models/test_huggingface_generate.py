@@ -18,7 +18,7 @@ Make = Callable[..., Decoder]
 WAYS: dict[str, dict[str, Any]] = {
     "greedy": {"do_sample": False},
     "beams": {"num_beams": 3, "do_sample": False, "num_return_sequences": 2},
-    "long beams": {"num_beams": 2, "length_penalty": 2.0, "repetition_penalty": 1.3, "do_sample": False},
+    "long beams": {"num_beams": 2, "length_penalty": 2.0, "do_sample": False},
 }
 PADDING = (0, 3, 9)
 
