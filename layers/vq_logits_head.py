@@ -103,6 +103,7 @@ class VQLogitsHead(Head):
         widest = vocab_size - 1 if isinstance(mapping, str) and mapping == "cooccurrence" else cooccurrence_rank
         expected = f"an integer of at least 1, for cooccurrence below {vocab_size}, the vocabulary's size"
         require(1 <= cooccurrence_rank <= widest, "cooccurrence_rank", expected, cooccurrence_rank)
+        self.why_fixed = "gives tokens their codes by the training data, which does not know new ones"
         self.codebook_size = codebook_size
         self.mapping: str | list[int]
         self._given: Tensor | None = None

@@ -28,6 +28,7 @@ COMMANDS = {
     "diagnose": "plots of what a run's attention layers have learned",
     "analyze": "loss by token frequency, and how varied a run writes",
     "numbers": "how well a run calculates, and its loss on numbers apart from the rest",
+    "lm-eval": "the tasks of EleutherAI's evaluation harness on a run",
     "tokenizer": "train a tokenizer, or look at how one splits a text",
     "check": "try everything that a part, ours or your own, promises",
     "new": "write a starting file for a part of your own",
@@ -109,6 +110,10 @@ def _implementation(command: str) -> Callable[[list[str]], int]:
         from .extrapolation.probes.command import main as probe
 
         return probe
+    if command == "lm-eval":
+        from .harness import main as harness
+
+        return harness
     if command == "tokenizer":
         from .tokenizer_command import main as tokenizer
 
