@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
+from importlib import import_module
 from pathlib import Path
 
 from rich.console import Console
@@ -33,6 +35,26 @@ COMMANDS = {
     "check": "try everything that a part, ours or your own, promises",
     "new": "write a starting file for a part of your own",
     "bench": "time our parts against their baselines, interleaved in one process",
+}
+
+# where the ``main`` of each command is
+_MODULES = {
+    "fit": "fit",
+    "validate": "evaluate",
+    "test": "evaluate",
+    "compare": "compare",
+    "claims": "claims.command",
+    "extrapolate": "extrapolation.command",
+    "generate": "generate",
+    "probe": "extrapolation.probes.command",
+    "diagnose": "diagnose",
+    "analyze": "analyze",
+    "numbers": "number_probe",
+    "lm-eval": "harness",
+    "tokenizer": "tokenizer_command",
+    "check": "check_command",
+    "new": "new_command",
+    "bench": "bench",
 }
 
 
@@ -70,65 +92,8 @@ def _own_classes(words: Sequence[str]) -> contextlib.AbstractContextManager[None
 
 def _implementation(command: str) -> Callable[[list[str]], int]:
     # imported late: `lmzoo --help` answers at once
-    if command == "fit":
-        from .fit import fit
-
-        return fit
-    if command in ("validate", "test"):
-        from .evaluate import evaluate
-
-        return lambda rest: evaluate(command, rest)
-    if command == "compare":
-        from .compare import main as compare
-
-        return compare
-    if command == "claims":
-        from .claims.command import main as claims
-
-        return claims
-    if command == "extrapolate":
-        from .extrapolation.command import main as extrapolate
-
-        return extrapolate
-    if command == "generate":
-        from .generate import main as generate
-
-        return generate
-    if command == "diagnose":
-        from .diagnose import main as diagnose
-
-        return diagnose
-    if command == "analyze":
-        from .analyze import main as analyze
-
-        return analyze
-    if command == "numbers":
-        from .number_probe import main as numbers
-
-        return numbers
-    if command == "probe":
-        from .extrapolation.probes.command import main as probe
-
-        return probe
-    if command == "lm-eval":
-        from .harness import main as harness
-
-        return harness
-    if command == "tokenizer":
-        from .tokenizer_command import main as tokenizer
-
-        return tokenizer
-    if command == "check":
-        from .check_command import main as check
-
-        return check
-    if command == "new":
-        from .new_command import main as new
-
-        return new
-    from .bench import main as bench
-
-    return bench
+    function: Callable[..., int] = import_module(f".{_MODULES[command]}", __package__).main
+    return partial(function, command) if command in ("validate", "test") else function
 
 
 def _overview() -> None:

@@ -24,7 +24,7 @@ from .records import Record, final_records, show_records
 from .training_cli import TrainingCLI
 
 
-def fit(arguments: Sequence[str]) -> int:
+def main(arguments: Sequence[str]) -> int:
     """``lmzoo fit``: returns 0 when the run is finished, 1 when it stopped, 130 when it was interrupted."""
     cli = TrainingCLI("fit", arguments)
     with cli.run.held() if cli.trainer.global_rank == 0 else contextlib.nullcontext():
