@@ -220,6 +220,7 @@ def test_trials_of_another_configuration_are_refused(comparison, write, tmp_path
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 @pytest.mark.skipif(sys.platform != "linux", reason="the kernel ends a killed parent's children on Linux alone")
 def test_a_killed_tuned_and_matched_comparison_goes_on_to_its_report(tiny, write, lmzoo, cache, tmp_path):
     lines = Path(tiny["data"]["source"]["train"]).read_text().splitlines()

@@ -70,7 +70,7 @@ class TuningReport:
             for name, points in losses.items()
         ]
         lost = any(trial.said == "diverged" for trials in self.trials.values() for trial in trials if _lost(trial))
-        caption = "The chosen rate is ringed; both axes as tried, the rates on a logarithmic scale."
+        caption = "The chosen rate is ringed. Rates stand evenly apart, whatever lies between them."
         caption += " A cross at the top is a trial that diverged." if lost else ""
         return [
             draw_plot(
@@ -133,17 +133,19 @@ class TuningReport:
         room = 0.08 * (max(values) - min(values)) or 0.05
         top = max(values) + 2 * room
         ends: dict[str, tuple[float, float, str]] = {}
-        for name, points in losses.items():
+        for place, (name, points) in enumerate(losses.items()):
             colour, stroke = styles[name]
-            axes.plot(*zip(*points, strict=True), color=colour, linestyle=stroke, marker="o", markersize=3.5)
-            ringed = [point for point in points if point[0] == self.chosen[name]]
-            axes.plot(*zip(*ringed, strict=True) if ringed else ([], []), "o", mfc="none", mec=colour, markersize=9)
-            crossed = [trial.rate for trial in self.trials[name] if _lost(trial)]
+            aside = 0.04 * (place - (len(losses) - 1) / 2)  # side by side, so that equal points do not hide each other
+            x = {rate: i + aside for i, rate in enumerate(rates)}
+            drawn = {x[rate]: loss for rate, loss in points}
+            axes.plot(list(drawn), list(drawn.values()), color=colour, linestyle=stroke, marker="o", markersize=3.5)
+            ringed = [(x[rate], loss) for rate, loss in points if rate == self.chosen[name]]
+            axes.plot([i for i, _ in ringed], [loss for _, loss in ringed], "o", mfc="none", mec=colour, markersize=9)
+            crossed = [x[trial.rate] for trial in self.trials[name] if _lost(trial)]
             axes.plot(crossed, [top] * len(crossed), "x", color=colour, markersize=5)
-            ends[name] = (rates[-1] * (rates[-1] / rates[0]) ** 0.04, points[-1][1], colour)
-        axes.set_xscale("log")
-        axes.set_xticks(rates, [_rate(rate) for rate in rates])
-        axes.minorticks_off()
+            ends[name] = (len(rates) - 1 + 0.2, points[-1][1], colour)  # names stand in one column
+        axes.set_xlim(-0.2, len(rates) - 1 + 0.2)
+        axes.set_xticks(range(len(rates)), [_rate(rate) for rate in rates])
         axes.set_ylim(min(values) - room, top + room)
         axes.grid(axis="y")
         axes.set_xlabel("learning rate")
