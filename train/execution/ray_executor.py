@@ -58,8 +58,8 @@ class RayExecutor:
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # whose cluster it is decides what it reports
         try:
             self._ray.init(**options)
-        except (ConnectionError, ValueError) as error:
-            expected = f"local, auto or HOST:PORT of a running cluster ({' '.join(str(error).split())})"
+        except Exception as error:  # Ray raises a plain one where a cluster cannot be started in time
+            expected = f"local, auto or HOST:PORT of a cluster that answers ({' '.join(str(error).split())})"
             raise ArgumentError("ray_address", expected, self.address) from None
         self._task = self._ray.remote(max_retries=0)(_carry_out)
         return self
