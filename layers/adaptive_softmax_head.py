@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..errors import require
@@ -12,6 +14,8 @@ from .code_mappings import by_falling_frequency
 from .corpus_statistics import CorpusStatistics
 from .full_precision import full_dtype, without_autocast
 from .head import Head
+from .linear_nll import linear_nll
+from .row_forecast import RowForecast
 from .token_codes import checked_counts
 from .vq_nll import check_target
 
@@ -23,14 +27,15 @@ class AdaptiveSoftmaxHead(Head):
     ``cutoffs[0]`` form the shortlist, in one softmax with C clusters; cluster c holds the tokens up to the next cutoff
     (the last one up to V) and sees hidden states through a product of rank d / ``div_value``^c, c = 1..C.
 
-    The order comes from ``token_counts`` or :meth:`use_corpus` and is saved with the model. Without either, ids are
+    The order comes from ``token_counts`` or :meth:`use_corpus` and is saved with the model, as the rank (V) of each
+    token, int32. Without either, ids are
     taken as sorted by falling frequency, which holds for few tokenizers: the head stays a normalised distribution but
     wastes its shortlist.
 
     Everything is computed in float32, under autocast too. :meth:`nll` costs the shortlist for each row and a cluster's
-    columns only for the rows whose target lies there; so is its memory, O(N (s + C) + sum_c N_c V_c) with s the
-    shortlist and N_c the rows of cluster c. Which rows these are depends on the data, so ``torch.compile`` breaks its
-    graph here.
+    columns only for the rows whose target lies there, a chunk of rows at a time, see :func:`linear_nll`: its memory is
+    O(chunk x the widest of shortlist and clusters + N d). Which rows these are depends on the data, so
+    ``torch.compile`` breaks its graph here. Logits are those of PyTorch's module, which also holds the weights.
 
     Args:
         d_model: d, the width of the hidden states.
@@ -44,8 +49,9 @@ class AdaptiveSoftmaxHead(Head):
         ArgumentError: a value is out of range, a cluster's rank falls below 1, or counts do not fit.
     """
 
+    why_fixed = "sorts tokens into clusters by training frequency, which new ones do not have"
+
     rank: Tensor
-    order: Tensor
 
     def __init__(
         self,
@@ -70,8 +76,8 @@ class AdaptiveSoftmaxHead(Head):
         expected = f"at most {d_model ** (1 / len(ends)):.3g}, so that {len(ends)} clusters have a rank of at least 1"
         require(narrowest >= 1, "div_value", expected, div_value)
         self.softmax = nn.AdaptiveLogSoftmaxWithLoss(d_model, vocab_size, ends, div_value)
-        self.register_buffer("rank", torch.arange(vocab_size))
-        self.register_buffer("order", torch.arange(vocab_size))
+        self._forecast = RowForecast()
+        self.register_buffer("rank", torch.arange(vocab_size, dtype=torch.int32))
         if self.token_counts is not None:
             self._sort(torch.tensor(self.token_counts, device="cpu"))
 
@@ -82,16 +88,30 @@ class AdaptiveSoftmaxHead(Head):
 
     def forward(self, hidden: Tensor) -> Tensor:
         """Log-probabilities (..., V) of hidden (..., d), float32, float64 for float64 hidden."""
+        dtype = full_dtype(hidden)
         rows = hidden.flatten(0, -2) if hidden.dim() > 1 else hidden[None]
-        log_p: Tensor = self._call(rows, None)
+        weights = {f"softmax.{name}": p.to(dtype) for name, p in self.softmax.named_parameters()}
+        with without_autocast(hidden):
+            log_p: Tensor = torch.func.functional_call(_LogProb(self.softmax), weights, (rows.to(dtype),))
         return log_p.index_select(-1, self.rank).view(*hidden.shape[:-1], self.vocab_size)
 
-    def nll(self, hidden: Tensor, target: Tensor) -> Tensor:
+    def nll(self, hidden: Tensor, target: Tensor, *, row_weight: Tensor | None = None) -> Tensor:
         """-log p(target | hidden): (N, d), (N) -> (N)."""
         check_target(target, self.vocab_size)
-        if target.numel() == 0:  # PyTorch's module looks at the largest target
-            return hidden.to(full_dtype(hidden)).sum(1)
-        return -self._call(hidden, self.rank[target])
+        hidden, softmax = hidden.to(full_dtype(hidden)), self.softmax
+        rank = self.rank[target].long()
+        cluster = torch.stack([rank >= end for end in softmax.cutoffs[:-1]]).sum(0)  # 0 is the shortlist
+        column = torch.where(cluster > 0, softmax.shortlist_size + cluster - 1, rank)
+        with without_autocast(hidden):
+            product = partial(linear_nll, uniform=self._forecast.uniform)
+            nll = product(hidden, softmax.head.weight.to(hidden.dtype), column, row_weight=row_weight)
+            for c, (start, tail) in enumerate(zip(softmax.cutoffs, softmax.tail), 1):
+                rows = (cluster == c).nonzero().squeeze(1)
+                down, columns = (p.to(hidden.dtype) for p in tail.parameters())
+                weight = None if row_weight is None else row_weight[rows]
+                within = product(F.linear(hidden[rows], down), columns, rank[rows] - start, row_weight=weight)
+                nll = nll.index_add(0, rows, within)
+        return nll if row_weight is not None else self._forecast.watch(nll)
 
     def matmul_weights(self) -> int:
         """The shortlist's rows; a cluster's in the share of the rows that Zipf's law sends there.
@@ -108,29 +128,20 @@ class AdaptiveSoftmaxHead(Head):
 
     @torch.no_grad()
     def _sort(self, token_counts: Tensor) -> None:
-        if self.order.is_meta:
-            return
-        self.order.copy_(by_falling_frequency(checked_counts(token_counts, self.vocab_size)))
-        self.rank.scatter_(0, self.order, torch.arange(self.vocab_size, device=self.order.device))
-
-    def _call(self, hidden: Tensor, target: Tensor | None) -> Tensor:
-        """PyTorch's module in float32 or float64, whatever the type of its weights: log p of targets or of all."""
-        dtype = full_dtype(hidden)
-        weights = {f"softmax.{name}": p.to(dtype) for name, p in self.softmax.named_parameters()}
-        with without_autocast(hidden):
-            log_p: Tensor = torch.func.functional_call(_Call(self.softmax), weights, (hidden.to(dtype), target))
-        return log_p
+        if not self.rank.is_meta:
+            order = by_falling_frequency(checked_counts(token_counts, self.vocab_size))
+            self.rank.copy_(torch.argsort(order))
 
 
-class _Call(nn.Module):
-    """Both methods of PyTorch's module as one call, which is what can be given weights of another type."""
+class _LogProb(nn.Module):
+    """``log_prob`` of PyTorch's module as a call, which is what can be given weights of another type."""
 
     def __init__(self, softmax: nn.AdaptiveLogSoftmaxWithLoss) -> None:
         super().__init__()
         self.softmax = softmax
 
-    def forward(self, hidden: Tensor, target: Tensor | None) -> Tensor:
-        log_p: Tensor = self.softmax.log_prob(hidden) if target is None else self.softmax(hidden, target).output
+    def forward(self, hidden: Tensor) -> Tensor:
+        log_p: Tensor = self.softmax.log_prob(hidden)
         return log_p
 
 

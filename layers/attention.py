@@ -80,9 +80,11 @@ class Attention(nn.Module):
         # Made before anything is cached, so that a wrong mask leaves the cache as it was.
         visibility = Visibility(length, start + length, attention_mask, x.device, batch=batch)
         query, key = self.transform(query, key, start)
+        dtype = value.dtype
         if cache is not None:
             key, value = cache.update(key, value, layer_index)
-        y = self.attend(query, key, value, visibility)
+        # A cache with one type for both has widened the values where keys are float32 and the model is not.
+        y = self.attend(query, key, value, visibility).to(dtype)
         projected: Tensor = self.output(y.transpose(1, 2).reshape(batch, length, self.d_model))
         return projected
 

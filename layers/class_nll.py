@@ -27,7 +27,7 @@ def class_nll(query: Tensor, rows: Tensor, order: Tensor, offsets: Tensor, mappi
     Args:
         query: (N, d).
         rows: (V, d), one for each token.
-        order: (V,) tokens sorted by code.
+        order: (V,) tokens sorted by code; this and the next two int64 or int32.
         offsets: (K + 1,) where each code begins in ``order``.
         mapping: (V,) the code of each token.
         target: (N,) int64.
@@ -44,7 +44,7 @@ def class_nll(query: Tensor, rows: Tensor, order: Tensor, offsets: Tensor, mappi
 def class_log_softmax(logits: Tensor, mapping: Tensor, codebook_size: int) -> Tensor:
     """Log p(token | its code) of every token from logits (..., V), as plain tensor operations."""
     of_codes = logits.new_full((*logits.shape[:-1], codebook_size), -torch.inf)
-    largest = of_codes.scatter_reduce(-1, mapping.expand(logits.shape), logits.detach(), "amax")
+    largest = of_codes.scatter_reduce(-1, mapping.long().expand(logits.shape), logits.detach(), "amax")
     shifted = logits - largest.index_select(-1, mapping)
     mass = torch.zeros_like(of_codes).index_add(logits.dim() - 1, mapping, shifted.exp())
     return shifted - mass.index_select(-1, mapping).log()
@@ -67,8 +67,9 @@ class _Block(NamedTuple):
 
 def _blocks(order: Tensor, offsets: Tensor, mapping: Tensor, target: Tensor, width: int) -> Iterator[_Block]:
     """The rows whose code has more than one token, each in exactly one block."""
+    order, offsets = order.long(), offsets.long()
     slot = torch.empty_like(order).scatter_(0, order, torch.arange(order.numel(), device=order.device))
-    code, row = torch.sort(mapping[target], stable=True)
+    code, row = torch.sort(mapping[target].long(), stable=True)
     shared = offsets.diff()[code] > 1
     code, row = code[shared], row[shared]
     codes, n_rows = torch.unique_consecutive(code, return_counts=True)

@@ -30,7 +30,7 @@ def sample(head: VQLogitsHead, hidden: Tensor, temperature: float, generator: to
     log_mass = log_code_mass(codes.mapping, head.codebook_size, tempered, logits.dtype)
     code = _draw(torch.softmax(logits + log_mass, -1), generator)
     u = torch.rand(code.shape, dtype=torch.float64, device=code.device, generator=generator)
-    first, last = codes.offsets[code], codes.offsets[code + 1] - 1
+    first, last = codes.offsets[code].long(), codes.offsets[code + 1].long() - 1
     if tempered is None:
         place = first + (u * (last + 1 - first)).long()
     else:
@@ -38,7 +38,7 @@ def sample(head: VQLogitsHead, hidden: Tensor, temperature: float, generator: to
         within = torch.exp(tempered.double() - log_mass.double()[codes.mapping])[codes.order].cumsum(0)
         before = torch.where(first > 0, within[(first - 1).clamp(min=0)], 0.0)
         place = torch.searchsorted(within, before + u * (within[last] - before), right=True)
-    return codes.order[torch.minimum(torch.maximum(place, first), last)]
+    return codes.order[torch.minimum(torch.maximum(place, first), last)].long()
 
 
 def greedy(head: VQLogitsHead, hidden: Tensor) -> Tensor:
@@ -46,21 +46,22 @@ def greedy(head: VQLogitsHead, hidden: Tensor) -> Tensor:
     codes = head.codes
     if head.within_code == "class_softmax":
         return _most_frequent(head(hidden), codes.counts)
+    mapping = codes.mapping.long()
     logits = _code_logits(head, hidden)
     bias = head._bias(logits.dtype)
     if bias is None:
         # a code's tokens stand in ``order`` with the most frequent first; an empty code takes no part
         filled = codes.sizes() > 0
-        leader = codes.order[codes.offsets[:-1].clamp(max=head.vocab_size - 1)]
+        leader = codes.order[codes.offsets[:-1].clamp(max=head.vocab_size - 1)].long()
         best = logits.masked_fill(~filled, -torch.inf)
     else:
-        largest = bias.new_full((head.codebook_size,), -torch.inf).scatter_reduce(0, codes.mapping, bias, "amax")
-        ranked = torch.where(bias == largest[codes.mapping], codes.counts, -1)
-        most = torch.full_like(codes.mass, -1).scatter_reduce(0, codes.mapping, ranked, "amax")
-        chosen = ranked == most[codes.mapping]
+        largest = bias.new_full((head.codebook_size,), -torch.inf).scatter_reduce(0, mapping, bias, "amax")
+        ranked = torch.where(bias == largest[mapping], codes.counts.long(), -1)
+        most = torch.full_like(codes.mass, -1).scatter_reduce(0, mapping, ranked, "amax")
+        chosen = ranked == most[mapping]
         tokens = torch.arange(head.vocab_size, device=bias.device)
         last = torch.full_like(codes.mass, head.vocab_size - 1)
-        leader = last.scatter_reduce(0, codes.mapping[chosen], tokens[chosen], "amin")
+        leader = last.scatter_reduce(0, mapping[chosen], tokens[chosen], "amin")
         best = logits + largest
     # token ids decide last, so the codes are looked at in the order of their leaders' ids
     by_id = torch.argsort(leader, stable=True)
@@ -90,7 +91,7 @@ def _draw_in_class(head: VQLogitsHead, hidden: Tensor, code: Tensor, generator: 
     query = head._query(hidden.to(full_dtype(hidden)))
     token = torch.empty_like(code)
     for k in code.unique().tolist():
-        members = codes.order[int(codes.offsets[k]) : int(codes.offsets[k + 1])]
+        members = codes.order[int(codes.offsets[k]) : int(codes.offsets[k + 1])].long()
         here = code == k
         with without_autocast(hidden):
             logits = F.linear(query[here], rows[members].to(query.dtype))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 from abc import abstractmethod
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
@@ -30,6 +32,17 @@ class Head(nn.Module):
     needs_trained_model: str | None = None
     """Why training can begin only from a trained model, and what else to choose; None where it can begin without."""
 
+    why_fixed: str = "cannot be resized"
+    """Why the vocabulary cannot be resized, as :meth:`resize` says it."""
+
+    takes_row_weight: ClassVar[bool] = False
+    """Whether :meth:`nll` has the argument ``row_weight``."""
+
+    def __init_subclass__(cls, **more: Any) -> None:
+        super().__init_subclass__(**more)
+        # asked of each class, since one that overrides nll need not take what its parent takes
+        cls.takes_row_weight = "row_weight" in inspect.signature(cls.nll).parameters
+
     def __init__(self, d_model: int, vocab_size: int) -> None:
         super().__init__()
         require(d_model >= 1, "d_model", "an integer of at least 1", d_model)
@@ -46,11 +59,26 @@ class Head(nn.Module):
         """-log p(target | hidden): hidden (N, d), target (N) int64 -> (N) float32, float64 for float64 hidden.
 
         Memory is O(chunk x V), never (N, V).
+
+        A head may take a further argument ``row_weight`` (N) or None: what the loss behind will weigh the rows by, up
+        to a common factor, see :meth:`lmzoo.layers.Loss.row_weight`. The likelihoods are not weighed: it is there to
+        save time, as those heads do that stand on :func:`lmzoo.layers.functional.linear_nll`.
         """
 
     def tie(self, embedding: nn.Parameter) -> None:
         """Share the input embedding (V, d)."""
         raise ArgumentError("tied", "a head that can share the embedding", type(self).__name__)
+
+    def resize(self, vocab_size: int, *, std: float | None = None) -> None:
+        """Change to another V in place: the first tokens keep their parameters, for new ones see ``resized_rows``.
+
+        A tied head is given the resized embedding by :meth:`tie` afterwards.
+
+        Raises:
+            ArgumentError: the head's tokens are more than rows of a matrix.
+        """
+        expected = f"{self.vocab_size}: {type(self).__name__} {self.why_fixed}"
+        raise ArgumentError("vocab_size", expected, vocab_size)
 
     def debias(self, log_weight: Tensor) -> Head:
         """A head of the distribution q(t) / w(t), normalised, where this one's is q(t).

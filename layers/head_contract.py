@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .allocation import largest_allocation
+from .allocation import peak_growth
 from .contract import check_arguments
 from .head import Head
 
@@ -57,13 +57,26 @@ def check_types(make: MakeHead) -> None:
 
 
 def check_memory(make: MakeHead) -> None:
-    """Training never holds (N, V) logits."""
+    """Training never holds (N, V) logits, be it in one piece or in many: twice the rows cost less than half of those.
+
+    Of the growth of memory at its peak, forward and backward, behind weighed rows, less the gradients. What does not
+    grow with N, such as a chunk of logits, does not count; what is kept for each row, such as a copy of its hidden
+    state, does: d has to be well below V / 2.
+    """
     head = _ready(make)
-    n = 1 + (1 << 24) // head.vocab_size
-    hidden, target = _rows(head, n)
-    rows = hidden.detach().float().requires_grad_()
-    largest = largest_allocation(lambda: torch.autograd.backward(head.nll(rows, target).mean()))
-    assert largest < 4 * n * head.vocab_size, f"an allocation of {largest} bytes for {n} rows"
+
+    def growth(n: int) -> int:
+        hidden, target = _rows(head, n)
+        rows, weight = hidden.detach().float().requires_grad_(), torch.linspace(0.5, 1.5, n)
+        leaves = [rows, *(p for p in head.parameters() if p.requires_grad)]
+        for leaf in leaves:
+            leaf.grad = None
+        peak = peak_growth(lambda: torch.autograd.backward((weight * head.nll(rows, target)).mean()))
+        return peak - sum(leaf.grad.nbytes for leaf in leaves if leaf.grad is not None)
+
+    n = -(-(1 << 23) // head.vocab_size)
+    more, logits = growth(2 * n) - growth(n), 4 * n * head.vocab_size
+    assert 2 * more < logits, f"{n} more rows, whose logits have {logits} bytes, took {more} bytes at the peak"
 
 
 def check_finite(make: MakeHead) -> None:

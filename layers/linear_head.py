@@ -8,8 +8,11 @@ from torch import Tensor, nn
 
 from ..errors import ArgumentError, require
 from .debiased_head import check_log_weight
+from .full_precision import full_dtype
 from .head import Head
 from .linear_nll import linear_nll
+from .resized_rows import resized_rows
+from .row_forecast import RowForecast
 
 
 class LinearHead(Head):
@@ -44,7 +47,7 @@ class LinearHead(Head):
         self.register_parameter("weight", None if tied else nn.Parameter(torch.empty(vocab_size, d_model)))
         self.register_parameter("offset", nn.Parameter(torch.zeros(vocab_size)) if bias else None)
         self.bias = bias
-        self._uniform = True
+        self._forecast = RowForecast()
         if self.weight is not None:
             nn.init.normal_(self.weight, std=d_model**-0.5)
 
@@ -54,22 +57,35 @@ class LinearHead(Head):
         require(tuple(embedding.shape) == shape, "embedding", f"shape {shape}", tuple(embedding.shape))
         self.weight = embedding
 
+    def resize(self, vocab_size: int, *, std: float | None = None) -> None:
+        """Another V in place; of a tied head only b, until :meth:`tie` brings the resized embedding."""
+        require(vocab_size >= 1, "vocab_size", "an integer of at least 1", vocab_size)
+        self.vocab_size = vocab_size
+        if self.offset is not None:
+            self.offset = resized_rows(self.offset, vocab_size, std)
+        if self.weight is not None:
+            self.weight = None if self.tied else resized_rows(self.weight, vocab_size, std)
+
     def forward(self, hidden: Tensor) -> Tensor:
-        """Logits (..., V) of hidden (..., d), in its dtype."""
-        return F.linear(hidden, self._weight(), self.offset)
+        """Logits (..., V) of hidden (..., d), in its dtype; under autocast float32, in which b is added unrounded."""
+        if not torch.is_autocast_enabled(hidden.device.type):
+            return F.linear(hidden, self._weight(), self.offset)
+        logits = F.linear(hidden, self._weight())
+        logits = logits.to(full_dtype(logits))
+        return logits if self.offset is None else logits.add_(self.offset)
 
-    def nll(self, hidden: Tensor, target: Tensor) -> Tensor:
-        """-log softmax(W h + b)[target]: (N, d), (N) -> (N).
-
-        What gradients came back last time is the forecast of what :func:`linear_nll` should prepare: it changes time,
-        never values. Compiled code keeps the forecast with which it was compiled.
-        """
+    def nll(self, hidden: Tensor, target: Tensor, *, row_weight: Tensor | None = None) -> Tensor:
+        """-log softmax(W h + b)[target]: (N, d), (N) -> (N); see :class:`RowForecast`."""
         nll = linear_nll(
-            hidden, self._weight(), target, bias=self.offset, chunk_size=self.chunk_size, uniform=self._uniform
+            hidden,
+            self._weight(),
+            target,
+            bias=self.offset,
+            chunk_size=self.chunk_size,
+            uniform=self._forecast.uniform,
+            row_weight=row_weight,
         )
-        if nll.requires_grad and not torch.compiler.is_compiling():
-            nll.register_hook(self._remember)
-        return nll
+        return nll if row_weight is not None else self._forecast.watch(nll)
 
     def debias(self, log_weight: Tensor) -> Head:
         """The same head with b - log w (V) as its offset, which costs nothing."""
@@ -88,10 +104,6 @@ class LinearHead(Head):
     def matmul_weights(self) -> int:
         """V d."""
         return self.vocab_size * self.d_model
-
-    def _remember(self, gradient: Tensor) -> None:
-        if gradient.numel():
-            self._uniform = bool((gradient == gradient[0]).all())
 
     def _weight(self) -> Tensor:
         if self.weight is None:

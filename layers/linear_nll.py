@@ -22,6 +22,7 @@ def linear_nll(
     bias: Tensor | None = None,
     chunk_size: int | None = None,
     uniform: bool = True,
+    row_weight: Tensor | None = None,
 ) -> Tensor:
     """nll_n = logsumexp_v(h_n . w_v + b_v) - (h_n . w_t + b_t), t = target_n, in nats.
 
@@ -32,8 +33,10 @@ def linear_nll(
     The gradient that comes back may differ from row to row, as behind a loss that weighs rows. The gradient by hidden
     is that of sum(nll) times a factor a row, but the gradient by weight mixes the rows before they can be told apart:
     the forward pass can prepare it only where all rows will get one gradient, as behind a mean, and ``uniform`` says
-    so. A forecast, not a promise: results are the same to the last bit. Products of N V d multiply-adds in all: 3 as
-    forecast, 4 without a forecast (logits once more in the backward pass), 5 after a wrong one.
+    so, or where ``row_weight`` tells their proportions. A forecast, not a promise: results are the same, to the last
+    bit without ``row_weight`` and to a few units in the last place of each row's gradient with it. Products of N V d
+    multiply-adds in all: 3 as forecast, 4 without a forecast (logits once more in the backward pass), 5 after a wrong
+    one.
 
     Args:
         hidden: (N, d).
@@ -42,7 +45,8 @@ def linear_nll(
         bias: (V), of the same type or of that of the result, or None; added behind the product, unrounded.
         chunk_size: rows at a time; None takes what was fastest on a CPU: 4 million logits (16 MB in float32) or 256
             rows, whichever is more, but no more than 16 million logits.
-        uniform: prepare the gradient by weight in the forward pass.
+        uniform: prepare the gradient by weight in the forward pass, for rows with equal gradients.
+        row_weight: (N,), or None; prepare it for rows whose gradients are proportional to these.
 
     Returns:
         (N) float32, float64 for float64 inputs.
@@ -66,10 +70,15 @@ def linear_nll(
     vocab_size = weight.size(0)
     if chunk_size is None:
         chunk_size = max(1, _SMALLEST_CHUNK // vocab_size, min(256, _LARGEST_CHUNK // vocab_size))
+    if row_weight is not None:
+        fits = row_weight.shape == target.shape and row_weight.is_floating_point()
+        given = f"{tuple(row_weight.shape)} {row_weight.dtype}"
+        require(fits, "row_weight", f"{tuple(target.shape)} floating-point numbers", given)
+        row_weight = row_weight.detach().to(full_dtype(hidden))
     recorded = torch.is_grad_enabled()
     on_hidden = recorded and hidden.requires_grad
     on_weight = recorded and (weight.requires_grad or (bias is not None and bias.requires_grad))
-    nll: Tensor = _forward(hidden, weight, bias, target, chunk_size, on_hidden, on_weight, uniform)[0]
+    nll: Tensor = _forward(hidden, weight, bias, target, row_weight, chunk_size, on_hidden, on_weight, uniform)[0]
     return nll
 
 
@@ -90,17 +99,21 @@ def _forward(
     weight: Tensor,
     bias: Tensor | None,
     target: Tensor,
+    row_weight: Tensor | None,
     chunk_size: int,
     on_hidden: bool,
     on_weight: bool,
     uniform: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """(nll, dhidden, dweight, dbias), the gradients those of sum(nll); empty where not asked for or not prepared."""
+    """(nll, dhidden, dweight, dbias); empty where not asked for or not prepared.
+
+    dhidden is the gradient of sum(nll), dweight and dbias that of sum_n row_weight_n nll_n.
+    """
     if target.device.type == "cpu" and target.numel():
         span = tuple(int(t) for t in target.aminmax())
         require(span[0] >= 0 and span[1] < weight.size(0), "target", f"values in 0..{weight.size(0) - 1}", span)
     n = hidden.size(0)
-    prepared = on_weight and uniform
+    prepared = on_weight and (uniform or row_weight is not None)
     nll, dhidden, dweight, dbias = _outputs(hidden, weight, bias, on_hidden, prepared)
     chunks = _LogProbabilities(hidden, weight, bias, min(chunk_size, n))
     for start in range(0, n, chunk_size):
@@ -115,6 +128,8 @@ def _forward(
         if on_hidden:
             torch.mm(low, weight, out=dhidden[rows])
         if prepared:
+            if row_weight is not None:
+                low = block.mul_(row_weight[rows, None]).to(hidden.dtype)
             _accumulate(dweight, dbias, block, low, hidden[rows])
     return nll, dhidden, dweight, dbias
 
@@ -126,17 +141,22 @@ def _weight_gradient(
     weight: Tensor,
     bias: Tensor | None,
     target: Tensor,
+    row_weight: Tensor | None,
     dweight: Tensor,
     dbias: Tensor,
     chunk_size: int,
 ) -> tuple[Tensor, Tensor]:
-    """Gradients of sum_n gradient_n nll_n by weight and bias; ``dweight`` and ``dbias`` are those of sum_n nll_n, or
-    empty where the forward pass did not prepare them.
+    """Gradients of sum_n gradient_n nll_n by weight and bias; ``dweight`` and ``dbias`` are those of
+    sum_n row_weight_n nll_n, or empty where the forward pass did not prepare them.
     """
     n = hidden.size(0)
     prepared, common = dweight.numel() > 0, n == 0 or bool((gradient == gradient[0]).all())
     whole = gradient[0] if n and common else gradient.new_ones(())
-    if prepared and common:
+    if prepared and row_weight is not None:
+        proportional, factor = _proportion(gradient, row_weight)
+        if proportional:
+            return dweight * factor, dbias * factor
+    elif prepared and common:
         return dweight * whole, dbias * whole
     _, _, dweight, dbias = _outputs(hidden, weight, bias, False, True)
     chunks = _LogProbabilities(hidden, weight, bias, min(chunk_size, n))
@@ -150,6 +170,14 @@ def _weight_gradient(
         block.scatter_add_(1, target[rows, None], -factor)
         _accumulate(dweight, dbias, block, block.to(hidden.dtype), hidden[rows])
     return dweight.mul_(whole), dbias.mul_(whole)
+
+
+def _proportion(gradient: Tensor, row_weight: Tensor) -> tuple[bool, Tensor]:
+    """Whether ``gradient`` is a factor times ``row_weight``, up to what a few roundings leave, and the factor."""
+    exact, weight = gradient.double(), row_weight.double()
+    factor = (exact @ weight) / (weight @ weight).clamp(min=torch.finfo(torch.float64).tiny)
+    rounding = 8 * torch.finfo(gradient.dtype).eps * exact.abs()
+    return bool(((exact - factor * weight).abs() <= rounding).all()), factor.to(gradient.dtype)
 
 
 class _LogProbabilities:
@@ -202,12 +230,13 @@ def _forward_fake(
     weight: Tensor,
     bias: Tensor | None,
     target: Tensor,
+    row_weight: Tensor | None,
     chunk_size: int,
     on_hidden: bool,
     on_weight: bool,
     uniform: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    return _outputs(hidden, weight, bias, on_hidden, on_weight and uniform)
+    return _outputs(hidden, weight, bias, on_hidden, on_weight and (uniform or row_weight is not None))
 
 
 @_weight_gradient.register_fake
@@ -217,6 +246,7 @@ def _weight_gradient_fake(
     weight: Tensor,
     bias: Tensor | None,
     target: Tensor,
+    row_weight: Tensor | None,
     dweight: Tensor,
     dbias: Tensor,
     chunk_size: int,
@@ -242,25 +272,26 @@ class _Once(torch.autograd.Function):
 
 
 def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
-    hidden, weight, bias, target, ctx.chunk_size, ctx.on_hidden, ctx.on_weight, _ = inputs
+    hidden, weight, bias, target, row_weight, ctx.chunk_size, ctx.on_hidden, ctx.on_weight, _ = inputs
     _, *rest = output
     ctx.mark_non_differentiable(*rest)
     ctx.set_materialize_grads(False)
-    ctx.save_for_backward(hidden, weight, bias, target, *rest)
+    ctx.save_for_backward(hidden, weight, bias, target, row_weight, *rest)
 
 
 def _backward(ctx: Any, gradient: Tensor | None, *_: None) -> tuple[Tensor | None, ...]:
     if gradient is None:
-        return (None,) * 8
-    hidden, weight, bias, target, dhidden, dweight, dbias = ctx.saved_tensors
+        return (None,) * 9
+    hidden, weight, bias, target, row_weight, dhidden, dweight, dbias = ctx.saved_tensors
     on_hidden = dhidden * gradient[:, None].to(dhidden.dtype) if ctx.on_hidden else None
     on_weight = on_bias = None
     if ctx.on_weight:
-        on_weight, on_bias = _weight_gradient(gradient, hidden, weight, bias, target, dweight, dbias, ctx.chunk_size)
+        prepared = row_weight, dweight, dbias
+        on_weight, on_bias = _weight_gradient(gradient, hidden, weight, bias, target, *prepared, ctx.chunk_size)
         on_weight, on_bias = on_weight.to(weight.dtype), None if bias is None else on_bias.to(bias.dtype)
     if on_hidden is not None and torch.is_grad_enabled():
         on_hidden = _Once.apply(on_hidden, gradient, hidden, weight)  # type: ignore[no-untyped-call]
-    return on_hidden, on_weight, on_bias, None, None, None, None, None
+    return on_hidden, on_weight, on_bias, None, None, None, None, None, None
 
 
 _forward.register_autograd(_backward, setup_context=_save)

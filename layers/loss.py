@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
@@ -13,9 +15,20 @@ class Loss(nn.Module):
     A loss that wants to know the corpus defines ``use_corpus(statistics)``, called before training starts.
     """
 
+    neutral: ClassVar[Mapping[str, Any] | None] = None
+    """Constructor arguments with which the loss is cross-entropy to the last bit; None where there are none."""
+
     @abstractmethod
     def forward(self, nll: Tensor, target: Tensor) -> Tensor:
         """A scalar from nll (N) and target (N) int64; 0, with gradients of 0, where there are no rows."""
+
+    def row_weight(self, target: Tensor) -> Tensor | None:
+        """What the rows will be weighed by, (N) for target (N), up to a common factor: d loss / d nll_n is as w_n.
+
+        None for a loss that weighs all rows alike, or by more than the targets. ``head.nll(..., row_weight=...)`` can
+        then prepare gradients; should it be wrong, that costs time and nothing else.
+        """
+        return None
 
     def log_weight(self) -> Tensor | None:
         """Log w (V) of a loss that is least at q(t) proportional to w(t) p(t), p the data's distribution.

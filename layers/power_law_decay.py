@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -51,6 +52,7 @@ class PowerLawDecay(Loss):
     Source: arXiv:2505.16900, which reports no experiments.
     """
 
+    neutral: ClassVar[Mapping[str, Any]] = {"alpha": 0.0, "normalization": "corpus_mean"}
     token_counts: Tensor | None
 
     def __init__(
@@ -112,6 +114,10 @@ class PowerLawDecay(Loss):
         # A factor of exactly 1 where all weights are 1, so that what is left is the plain mean.
         factor = weight / self._mean if self.normalization == "corpus_mean" else weight * (len(weight) / weight.sum())
         return mean(nll * factor.to(nll.dtype))
+
+    def row_weight(self, target: Tensor) -> Tensor:
+        """w(target) (N)."""
+        return self._weigh(self._counts().index_select(0, target))
 
     def log_weight(self) -> Tensor:
         """Log w (V) float64, by which the loss's optimum is shifted: q(t) proportional to w(t) p(t)."""

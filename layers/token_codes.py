@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
 from ..errors import ArgumentError, require
 
 _UNKNOWN = -1
+_LARGEST = (1 << 31) - 1
 
 
 class TokenCodes(nn.Module):
     """A mapping from V tokens to K codes, as integer buffers, which no change of type can blur.
 
-    mapping (V,) int64: the code of each token, -1 where it is not known yet; order (V,): the tokens sorted by code,
-    in each code the frequent ones first; offsets (K + 1,): where each code begins in ``order``; counts (V,): how often
-    each token is a label in the training data, 0 where that is not known; mass (K,): over the tokens of a code, the sum
-    of counts + 1. All are saved with the model: 3 V + 2 K + 1 integers.
+    Saved with the model, as 2 V integers of 32 bits: mapping (V,), the code of each token, -1 where it is not known
+    yet; counts (V,), how often each token is a label in the training data, 0 where that is not known.
+
+    Derived from them whenever they change, and not saved: order (V,) int32, the tokens sorted by code, in each code
+    the frequent ones first; offsets (K + 1,) int32, where each code begins in ``order``; mass (K,) int64, over the
+    tokens of a code the sum of counts + 1. ``load_state_dict`` does so by itself; whoever fills the buffers by other
+    means calls :meth:`derive_tables`.
 
     Args:
         vocab_size: V.
@@ -33,43 +39,67 @@ class TokenCodes(nn.Module):
         super().__init__()
         self.vocab_size = vocab_size
         self.codebook_size = codebook_size
-        shapes = {"mapping": vocab_size, "order": vocab_size, "offsets": codebook_size + 1, "counts": vocab_size}
-        for name, size in {**shapes, "mass": codebook_size}.items():
-            start = 0 if name == "counts" else _UNKNOWN
-            self.register_buffer(name, torch.full((size,), start, dtype=torch.int64))
+        self.register_buffer("mapping", torch.full((vocab_size,), _UNKNOWN, dtype=torch.int32))
+        self.register_buffer("counts", torch.zeros(vocab_size, dtype=torch.int32))
+        self.register_buffer("order", torch.zeros(vocab_size, dtype=torch.int32), persistent=False)
+        self.register_buffer("offsets", torch.zeros(codebook_size + 1, dtype=torch.int32), persistent=False)
+        self.register_buffer("mass", torch.zeros(codebook_size, dtype=torch.int64), persistent=False)
         self._known = False
+        self.register_load_state_dict_post_hook(_derive)  # type: ignore[no-untyped-call]
 
     @torch.no_grad()
     def assign(self, mapping: Tensor, token_counts: Tensor | None) -> None:
-        """Fill the buffers in place from (V,) code ids, which are in range, and counts, if there are any."""
+        """Fill the buffers in place from (V,) code ids, which are in range, and counts, if there are any.
+
+        Raises:
+            ArgumentError: a count is 2^31 or more.
+        """
         if self.mapping.is_meta:
             return  # the buffers will be filled from a file, or are only counted
-        mapping = mapping.cpu()
-        counts = torch.zeros_like(mapping) if token_counts is None else token_counts.detach().cpu().long()
-        frequent = torch.argsort(counts, descending=True, stable=True)
-        sizes = torch.bincount(mapping, minlength=self.codebook_size)
+        counts = torch.zeros_like(mapping) if token_counts is None else token_counts.detach()
+        most = int(counts.max())
+        require(most <= _LARGEST, "token_counts", f"counts of at most {_LARGEST}, as the table holds them", most)
         self.mapping.copy_(mapping)
-        self.order.copy_(frequent[torch.argsort(mapping[frequent], stable=True)])
-        self.offsets.copy_(torch.cat([sizes.new_zeros(1), sizes.cumsum(0)]))
         self.counts.copy_(counts)
-        self.mass.copy_(torch.zeros_like(sizes).index_add_(0, mapping, counts + 1))
+        self.derive_tables()
+
+    @torch.inference_mode(False)  # tensors born in inference mode could not be saved for a later backward pass
+    @torch.no_grad()
+    def derive_tables(self) -> None:
+        """Compute what follows from mapping and counts, on their device, and learn whether the mapping is known.
+
+        Raises:
+            ArgumentError: a code id is out of range.
+        """
+        self._known = False
+        if self.mapping.is_meta or int(self.mapping[0]) == _UNKNOWN:
+            return
+        mapping, counts = self.mapping.long(), self.counts.long()
+        span = tuple(int(m) for m in mapping.aminmax())
+        fits = span[0] >= 0 and span[1] < self.codebook_size
+        require(fits, "mapping", f"code ids in 0..{self.codebook_size - 1}", span)
+        frequent = torch.argsort(counts, descending=True, stable=True)
+        sizes = mapping.new_zeros(self.codebook_size).index_add_(0, mapping, torch.ones_like(mapping))
+        self.order = frequent[torch.argsort(mapping[frequent], stable=True)].int()
+        self.offsets = torch.cat([sizes.new_zeros(1), sizes.cumsum(0)]).int()
+        self.mass = torch.zeros_like(sizes).index_add_(0, mapping, counts + 1)
         self._known = True
 
     def check(self, reason: str) -> None:
         """Raise :class:`ArgumentError` where the mapping is not known; once known, it costs nothing."""
-        if self._known or torch.compiler.is_compiling() or self.mapping.is_meta:
+        if self._known or self.mapping.is_meta:
             return
-        if int(self.mapping[0]) == _UNKNOWN:
+        self.derive_tables()
+        if not self._known:
             raise ArgumentError("mapping", reason, "no mapping yet")
-        self._known = True
 
     def sizes(self) -> Tensor:
-        """n_k, tokens of each code, (K,) int64."""
+        """n_k, tokens of each code, (K,) int32."""
         return self.offsets.diff()
 
     def log_within(self, dtype: torch.dtype) -> Tensor:
         """Log p(token | code) from training counts with one added to each, (V,)."""
-        return (self.counts + 1).to(dtype).log() - self.mass.to(dtype).log()[self.mapping]
+        return (self.counts.long() + 1).to(dtype).log() - self.mass.to(dtype).log()[self.mapping]
 
     @torch.no_grad()
     def start(self, token_bias: nn.Parameter | None) -> None:
@@ -98,6 +128,10 @@ class TokenCodes(nn.Module):
             "largest_code": float(sizes.max()),
             "shared_tokens": float(share[sizes > 1].sum()),
         }
+
+
+def _derive(codes: TokenCodes, _: Any) -> None:
+    codes.derive_tables()
 
 
 def checked_counts(token_counts: Tensor, vocab_size: int) -> Tensor:

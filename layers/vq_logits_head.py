@@ -15,6 +15,7 @@ from .class_nll import class_log_softmax, class_nll
 from .corpus_statistics import CorpusStatistics
 from .full_precision import full_dtype, without_autocast
 from .head import Head
+from .row_forecast import RowForecast
 from .token_codes import TokenCodes, checked_counts
 from .vq_nll import check_target, code_nll, log_code_mass, within_nll
 
@@ -28,7 +29,7 @@ class VQLogitsHead(Head):
     p(i | h) = softmax_k(l_k + log m_k)[M(i)] p(i | M(i), h), where the second factor and m_k are (VQ-Logits,
     arXiv:2505.10202, is ``none``; ``class_softmax`` is the class-based softmax of Goodman, 2001, over its codes):
 
-    | ``within_code``   | p(i | code, h)                               | m_k            | parameters beside C   |
+    | ``within_code``   | p(i given code, h)                           | m_k            | parameters beside C   |
     | ----------------- | -------------------------------------------- | -------------- | --------------------- |
     | ``none``          | 1 / n_k, n_k tokens share the code           | n_k            | none                  |
     | ``unigram``       | training frequency (+ 1) within the code     | 1              | none (V counts)       |
@@ -45,7 +46,7 @@ class VQLogitsHead(Head):
     alone, the tail shared), ``kmeans`` (of the rows of the model that training starts from: the paper's) and
     ``cooccurrence`` (k-means of vectors from the training text), or the V code ids themselves. The last two are known
     only after :meth:`use_corpus`; ``frequency`` without counts takes ids as sorted by falling frequency. The table
-    is saved with the model, as integers; see :class:`TokenCodes`.
+    is saved with the model, as integers of 32 bits; see :class:`TokenCodes`.
 
     beta starts at log p(i | code) of ``unigram``, so that ``bias`` starts as that head, and at 0 while counts are
     unknown. Where training starts from a model, C starts at the means of its rows and own rows of width d at the rows.
@@ -102,6 +103,7 @@ class VQLogitsHead(Head):
         widest = vocab_size - 1 if isinstance(mapping, str) and mapping == "cooccurrence" else cooccurrence_rank
         expected = f"an integer of at least 1, for cooccurrence below {vocab_size}, the vocabulary's size"
         require(1 <= cooccurrence_rank <= widest, "cooccurrence_rank", expected, cooccurrence_rank)
+        self.why_fixed = "gives tokens their codes by the training data, which does not know new ones"
         self.codebook_size = codebook_size
         self.mapping: str | list[int]
         self._given: Tensor | None = None
@@ -134,6 +136,7 @@ class VQLogitsHead(Head):
         mapped = projection or rank is not None
         self.register_parameter("map", nn.Parameter(torch.empty(width, d_model)) if mapped else None)
         self.codes = TokenCodes(vocab_size, codebook_size)
+        self._forecast = RowForecast()
         self.initialise(d_model**-0.5, torch.default_generator)
         if self.mapping not in ("kmeans", "cooccurrence"):
             self._map_tokens(CorpusStatistics(self._own_counts()))
@@ -187,13 +190,16 @@ class VQLogitsHead(Head):
             spread = logits.index_select(-1, mapping)
             return spread if bias is None else spread + bias
 
-    def nll(self, hidden: Tensor, target: Tensor) -> Tensor:
+    def nll(self, hidden: Tensor, target: Tensor, *, row_weight: Tensor | None = None) -> Tensor:
         """-log p(target | hidden): (N, d), (N) -> (N); see :func:`vq_nll` and :func:`class_nll`."""
         self._check()
         check_target(target, self.vocab_size)
         codes, dtype = self.codes, full_dtype(hidden)
         log_mass = self._log_mass(dtype)
-        nll = code_nll(hidden, self.codebook, codes.mapping[target], log_mass)
+        code, uniform = codes.mapping[target].long(), self._forecast.uniform
+        nll = code_nll(hidden, self.codebook, code, log_mass, uniform=uniform, row_weight=row_weight)
+        if row_weight is None:
+            self._forecast.watch(nll)
         if self.within_code != "class_softmax":
             return nll + within_nll(log_mass, codes.mapping, target, self._bias(dtype))
         query = self._query(hidden.to(dtype))
@@ -220,7 +226,7 @@ class VQLogitsHead(Head):
 
     @property
     def tie_counts(self) -> Tensor:
-        """(V,) int64: among tokens of equal logit the one with the highest count is to be taken."""
+        """(V,) int32: among tokens of equal logit the one with the highest count is to be taken."""
         return self.codes.counts
 
     def health(self) -> dict[str, float]:

@@ -24,7 +24,7 @@ def vq_nll(
     Args:
         hidden: (N, d).
         codebook: C (K, d).
-        mapping: M (V,) int64 in 0..K-1, the code of each token.
+        mapping: M (V,) int64 or int32 in 0..K-1, the code of each token.
         target: (N,) int64 in 0..V-1.
         token_bias: beta (V,), or None for 0.
 
@@ -36,7 +36,7 @@ def vq_nll(
     """
     require(codebook.dim() == 2, "codebook", "shape (K, d)", tuple(codebook.shape))
     require(mapping.dim() == 1, "mapping", "shape (V,)", tuple(mapping.shape))
-    require(mapping.dtype == torch.int64, "mapping", "int64", mapping.dtype)
+    require(mapping.dtype in (torch.int64, torch.int32), "mapping", "int64 or int32", mapping.dtype)
     fits = token_bias is None or token_bias.shape == mapping.shape
     require(fits, "token_bias", f"shape {tuple(mapping.shape)}", None if token_bias is None else token_bias.shape)
     codebook_size = codebook.size(0)
@@ -46,14 +46,34 @@ def vq_nll(
     check_target(target, mapping.numel())
     dtype = full_dtype(hidden)
     log_mass = log_code_mass(mapping, codebook_size, None if token_bias is None else token_bias.to(dtype), dtype)
-    return code_nll(hidden, codebook, mapping[target], log_mass) + within_nll(log_mass, mapping, target, token_bias)
+    return code_nll(hidden, codebook, mapping[target].long(), log_mass) + within_nll(
+        log_mass, mapping, target, token_bias
+    )
 
 
-def code_nll(hidden: Tensor, codebook: Tensor, code: Tensor, log_mass: Tensor) -> Tensor:
-    """-log p(code | hidden), p proportional to m_k exp(l_k): (N, d), (K, d), (N,), (K,) -> (N,)."""
+def code_nll(
+    hidden: Tensor,
+    codebook: Tensor,
+    code: Tensor,
+    log_mass: Tensor,
+    *,
+    uniform: bool = True,
+    row_weight: Tensor | None = None,
+) -> Tensor:
+    """-log p(code | hidden), p proportional to m_k exp(l_k): (N, d), (K, d), (N,), (K,) -> (N,).
+
+    ``uniform`` and ``row_weight`` as of :func:`linear_nll`: time depends on them, values do not.
+    """
     dtype = full_dtype(hidden)
     with without_autocast(hidden):
-        return linear_nll(hidden.to(dtype), codebook.to(dtype), code, bias=log_mass.to(dtype))
+        return linear_nll(
+            hidden.to(dtype),
+            codebook.to(dtype),
+            code,
+            bias=log_mass.to(dtype),
+            uniform=uniform,
+            row_weight=row_weight,
+        )
 
 
 def within_nll(log_mass: Tensor, mapping: Tensor, target: Tensor, token_bias: Tensor | None) -> Tensor:
@@ -67,6 +87,7 @@ def log_code_mass(mapping: Tensor, codebook_size: int, token_bias: Tensor | None
     if token_bias is None:
         ones = torch.ones_like(mapping)
         return mapping.new_zeros(codebook_size).index_add_(0, mapping, ones).to(dtype).log()
+    mapping = mapping.long()  # scatter takes no other type on every device
     largest = token_bias.new_full((codebook_size,), -torch.inf)
     largest = largest.scatter_reduce(0, mapping, token_bias.detach(), "amax").clamp(min=torch.finfo(dtype).min)
     mass = torch.zeros_like(largest).index_add(0, mapping, torch.exp(token_bias - largest[mapping]))

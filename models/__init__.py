@@ -1,22 +1,33 @@
-"""The decoder that assembles parts, and its Hugging Face form, which importing registers with the Auto classes."""
+"""The decoder that assembles parts, its Hugging Face form, and parts in models of others.
 
+Importing registers the form with the Auto classes, and softplus attention with transformers' attention interface.
+"""
+
+from .attention_interface import ATTENTION_IMPLEMENTATIONS
 from .counting import Counts, count, count_built
 from .decoder import Decoder
-from .huggingface import LMZooConfig, LMZooForCausalLM
+from .huggingface import LMZooForCausalLM
+from .huggingface_config import LMZooConfig
 from .number_embedding import NUMBER_EMBEDDINGS, structured_start
 from .parts import build, describe
+from .replace_attention import replace_attention
+from .replacement import ReplacedLayer, Replacement
 from .sampling import sample_tokens
 
 __all__ = [
+    "ATTENTION_IMPLEMENTATIONS",
     "NUMBER_EMBEDDINGS",
     "Counts",
     "Decoder",
     "LMZooConfig",
     "LMZooForCausalLM",
+    "ReplacedLayer",
+    "Replacement",
     "build",
     "count",
     "count_built",
     "describe",
+    "replace_attention",
     "sample_tokens",
     "structured_start",
 ]

@@ -15,7 +15,7 @@ class BreakTies(LogitsProcessor):
     generate the token of the lowest id.
 
     Args:
-        counts: (V,) int64, how often each token is a label in the training data.
+        counts: (V,) integers, how often each token is a label in the training data.
     """
 
     def __init__(self, counts: Tensor) -> None:

@@ -4,12 +4,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from lmzoo.train.claims.read import read_claims
 from lmzoo.train.config import load_run_config
 from lmzoo.train.training_cli import TrainingCLI, check
 
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"
-RUNS = sorted(p for p in CONFIGS.rglob("*.yaml") if p.parent.name != "compare")
+RUNS = sorted(p for p in CONFIGS.rglob("*.yaml") if p.parent.name not in ("compare", "claims"))
 COMPARISONS = sorted((CONFIGS / "compare").glob("*.yaml"))
+CLAIMS = sorted((CONFIGS / "claims").glob("*.yaml"))
 SIZES = {"1m": 1e6, "10m": 10e6, "125m": 125e6}
 
 
@@ -31,7 +33,7 @@ def test_a_run_file_builds(path):
         assert sum(p.numel() for p in cli.model.network.parameters()) == counts.total
 
 
-@pytest.mark.parametrize("path", RUNS + COMPARISONS, ids=name)
+@pytest.mark.parametrize("path", RUNS + COMPARISONS + CLAIMS, ids=name)
 def test_every_key_has_a_comment(path):
     lines = path.read_text().splitlines()
     keys = [i for i, line in enumerate(lines) if ":" in line.split("#")[0] and line.split(":")[1].strip()]
@@ -51,3 +53,22 @@ def test_resolving_is_stable(path):
 
 def test_there_is_something_to_compare():
     assert [p.stem for p in COMPARISONS]
+
+
+def test_each_paper_states_claims_that_runs_decide():
+    files = {path.stem: read_claims(path) for path in CLAIMS}
+    papers = {"complexformer", "vq-logits", "softplus-attention", "triadic-suffix", "power-law-decay"}
+    assert set(files) == papers
+    for file in files.values():
+        assert sum(not claim.not_tested for claim in file.claims) >= 2
+
+
+def test_a_claim_at_a_multiple_finds_the_lengths_its_comparison_evaluates():
+    for path in CLAIMS:
+        for claim in read_claims(path).claims:
+            multiple = claim.protocol.get("multiple")
+            if multiple is None or claim.metric.startswith("passkey"):
+                continue
+            comparison = load_run_config(CONFIGS / "compare" / claim.comparison_file)[0]
+            length = comparison["data"]["context_length"]
+            assert {length, multiple * length} <= set(comparison["lengths"]), claim.name

@@ -99,6 +99,27 @@ def compare_steps(name: str, what: str, ours: Step, baseline: Step, *, pairs: in
     )
 
 
+def compare_peaks(
+    name: str, what: str, ours: Callable[[], float], baseline: Callable[[], float], *, pairs: int, note: str = ""
+) -> Result:
+    """Compare bytes at the peak, each measured in a process of its own and at most three times."""
+    repetitions = min(pairs, 3)
+    measured = [(ours(), baseline()) for _ in track(range(repetitions), description=f"{name:<12}", transient=True)]
+    ratios = sorted(b / a for a, b in measured)
+    return Result(
+        name=name,
+        what=what,
+        ours=statistics.median(a for a, _ in measured),
+        baseline=statistics.median(b for _, b in measured),
+        speedup=statistics.median(ratios),
+        low=ratios[0],
+        high=ratios[-1],
+        pairs=repetitions,
+        note=f"{note}; one process each; extremes in place of quartiles",
+        unit="MB",
+    )
+
+
 def _seconds(step: Step) -> float:
     _synchronise()
     start = time.perf_counter()

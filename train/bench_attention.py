@@ -84,24 +84,16 @@ def bench_softplus_reference(pairs: int, device: str) -> Result:
 
 def bench_softplus_memory(pairs: int, device: str) -> Result:
     """Growth of peak memory of SoftplusAttention and of SoftmaxAttention, each measured in processes of its own."""
-    from .bench import Result
+    from .bench import compare_peaks
 
-    length, repetitions = 8192, min(pairs, 3)
-    ours, baseline = (
-        [memory_growth_of(name, length, device) for _ in range(repetitions)] for name in ("softplus", "softmax")
-    )
-    ratios = sorted(b / a for a, b in zip(ours, baseline))
-    return Result(
-        name="softplus-memory",
-        what=f"SoftplusAttention (p 15), growth of peak memory: T {length}, 4 heads of 64, B 1, forward + backward",
-        ours=statistics.median(ours),
-        baseline=statistics.median(baseline),
-        speedup=statistics.median(ratios),
-        low=ratios[0],
-        high=ratios[-1],
-        pairs=repetitions,
-        note="the baseline is rotary SoftmaxAttention; one process each; extremes in place of quartiles",
-        unit="MB",
+    length = 8192
+    return compare_peaks(
+        "softplus-memory",
+        f"SoftplusAttention (p 15), growth of peak memory: T {length}, 4 heads of 64, B 1, forward + backward",
+        lambda: memory_growth_of("softplus", length, device),
+        lambda: memory_growth_of("softmax", length, device),
+        pairs=pairs,
+        note="the baseline is rotary SoftmaxAttention",
     )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
 import subprocess
 import sys
 from collections.abc import Callable
@@ -52,22 +51,15 @@ def _bench(name: str, what: str, stride: int | None, pairs: int, device: str) ->
 
 def bench_extrapolate_memory(pairs: int, device: str) -> Result:
     """Growth of peak memory of both, each measured in processes of its own."""
-    from .bench import Result
+    from .bench import compare_peaks
 
-    repetitions = min(pairs, 3)
-    ours, plain = ([_memory_of(name, device) for _ in range(repetitions)] for name in ("ours", "plain"))
-    ratios = sorted(b / a for a, b in zip(ours, plain))
-    return Result(
-        name="extrapolate-memory",
-        what=f"non-overlapping evaluation, growth of peak memory, a window of {MEMORY_LENGTH:,}, V {VOCAB:,}",
-        ours=statistics.median(ours),
-        baseline=statistics.median(plain),
-        speedup=statistics.median(ratios),
-        low=ratios[0],
-        high=ratios[-1],
-        pairs=repetitions,
-        note="above a window of 16 tokens; one process each; extremes in place of quartiles",
-        unit="MB",
+    return compare_peaks(
+        "extrapolate-memory",
+        f"non-overlapping evaluation, growth of peak memory, a window of {MEMORY_LENGTH:,}, V {VOCAB:,}",
+        lambda: _memory_of("ours", device),
+        lambda: _memory_of("plain", device),
+        pairs=pairs,
+        note="above a window of 16 tokens",
     )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -34,7 +33,7 @@ def bench_head(pairs: int, device: str, *, name: str = "head", vocab: int = 8192
     factor = torch.rand(rows, device=device)
 
     def ours() -> None:
-        nll = head.nll(hidden, target)
+        nll = head.nll(hidden, target, row_weight=factor if weighted else None)
         (factor * nll if weighted else nll).mean().backward()
 
     def plain() -> None:
@@ -43,7 +42,8 @@ def bench_head(pairs: int, device: str, *, name: str = "head", vocab: int = 8192
 
     how = "weighed rows" if weighted else "mean"
     what = f"LinearHead.nll, {how}, forward + backward: N {rows}, d {width}, V {vocab}"
-    note = "the baseline holds all (N, V) logits; ours never does"
+    told = "; ours is told the weights, as a loss tells them that knows them from the targets" if weighted else ""
+    note = f"the baseline holds all (N, V) logits; ours never does{told}"
     return compare_steps(name, what, ours, plain, pairs=pairs, note=note)
 
 
@@ -59,23 +59,15 @@ def bench_head_weighted(pairs: int, device: str) -> Result:
 
 def bench_head_memory(pairs: int, device: str) -> Result:
     """Peak memory of a forward and backward pass beyond weights and their gradients, in processes of their own."""
-    from .bench import Result
+    from .bench import compare_peaks
 
-    repetitions = min(pairs, 3)
-    ours, baseline = ([memory_of(kind, device) for _ in range(repetitions)] for kind in ("chunked", "plain"))
-    ratios = sorted(b / a for a, b in zip(ours, baseline))
-    return Result(
-        name="head-memory",
-        what=f"LinearHead.nll, peak memory beyond weights and gradients: N 4096, d 256, V {VOCAB}, forward + backward",
-        ours=statistics.median(ours),
-        baseline=statistics.median(baseline),
-        speedup=statistics.median(ratios),
-        low=ratios[0],
-        high=ratios[-1],
-        pairs=repetitions,
-        note="behind weighed rows, which costs ours most; the baseline holds all logits; one process each; extremes in "
-        "place of quartiles",
-        unit="MB",
+    return compare_peaks(
+        "head-memory",
+        f"LinearHead.nll, peak memory beyond weights and gradients: N 4096, d 256, V {VOCAB}, forward + backward",
+        lambda: memory_of("chunked", device),
+        lambda: memory_of("plain", device),
+        pairs=pairs,
+        note="behind weighed rows, which ours is not told; the baseline holds all logits",
     )
 
 

@@ -10,6 +10,7 @@ from jsonargparse import ArgumentParser
 from rich.console import Console
 
 from ..errors import nearest
+from .claims.report import terminal_table as claims_table
 from .compare_progress import progress_for
 from .comparison import Comparison, output_of, read_comparison
 from .config import Config, ConfigError, merge, write_yaml
@@ -20,10 +21,13 @@ from .report.load import COMPARISON_FILE
 from .report.terminal import terminal_tables
 from .report.write import write_report
 from .run_all import Interrupted, ended_by_signals, run_all, sole_user
+from .tune import check_trials, tune, tuned_rates
 
 DESCRIPTION = (
     "Train the variants of a base configuration with several seeds, then write the report: Markdown, one HTML page, "
-    "PNG plots, JSON Lines. Finished runs are skipped and interrupted ones resumed: run the same command again."
+    "PNG plots, JSON Lines. Where the file says so, all variants get the baseline's parameters or FLOPs (match), and "
+    "the same learning rates are tried for each before its final runs (tuning). Finished runs are skipped and "
+    "interrupted ones resumed: run the same command again."
 )
 
 
@@ -94,7 +98,8 @@ def compare(
     """Train what is missing of a comparison and write its report into ``OUTPUT/report``.
 
     Every variant's configuration is checked before the first run starts. Runs begin seed by seed, so that an
-    interrupted comparison has whole seeds to compare.
+    interrupted comparison has whole seeds to compare. With tuning the trials of learning rates come before them,
+    variant by variant.
 
     Args:
         file: the comparison file; see ``configs/compare``.
@@ -126,6 +131,7 @@ def compare(
     chosen = _chosen(comparison, variants)
     everything = {(v, s): comparison.plan(v, s) for v in comparison.variants for s in comparison.seeds}
     runs = [everything[variant, seed] for seed in comparison.seeds for variant in chosen]
+    check_trials(comparison)
     if comparison.numbers_probe:
         comparison.numbers_probe.check_text()
     try:
@@ -134,12 +140,21 @@ def compare(
             chosen_executor(executor, jobs=jobs, threads=threads, ray_address=ray_address) as place,
             ended_by_signals(),
         ):
-            comparison.refuse_other_runs()
+            comparison.refuse_other_runs(tuned_rates(comparison))
             write_yaml(comparison.output / COMPARISON_FILE, comparison.as_yaml())
+            untuned: list[str] = []
+            if comparison.tuning:
+                rates, untuned = tune(comparison, chosen, console, executor=place, allow_classes=allow_classes)
+                runs = [
+                    comparison.plan(variant, seed, learning_rate=rates[variant])
+                    for seed in comparison.seeds
+                    for variant in chosen
+                    if variant in rates
+                ]
             console.print(f"{len(runs)} runs in {comparison.output}", markup=False)
             failed = run_all(runs, progress_for(runs, console), executor=place, allow_classes=allow_classes)
             evaluations = evaluations_of(comparison)
-            troubles = evaluate_all(runs, evaluations, console, executor=place, allow_classes=allow_classes)
+            troubles = untuned + evaluate_all(runs, evaluations, console, executor=place, allow_classes=allow_classes)
     except Interrupted as interrupted:
         console.print(f"ended by {interrupted}; run the same command again to go on")
         return 128 + interrupted.number
@@ -160,6 +175,8 @@ def _finish(output: Path, console: Console) -> None:
 def _show(document: Document, console: Console) -> None:
     for table in terminal_tables(document, console.width):
         console.print(table)
+    if document.claims:
+        console.print(claims_table(document.claims))
     console.print(document.headline, markup=False)
 
 

@@ -1,4 +1,4 @@
-"""The keys of a comparison file that ask for more than perplexity: lengths, analyze, numbers_probe, probes."""
+"""The keys of a comparison file that hold settings: match, tuning, effect, lengths, analyze, numbers_probe, probes."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 from ..errors import ArgumentError, nearest
 from .config import ConfigError, Places
+from .statistics.power import EFFECT
 
 Settings = TypeVar("Settings")
 
@@ -21,6 +22,16 @@ def read_lengths(given: object, places: Places) -> tuple[int, ...]:
         message = f"expected a list of different whole numbers, 1 or more, got {given!r}"
         raise ConfigError(message, key="lengths", place=places.find("lengths"))
     return tuple(sorted(given))
+
+
+def read_effect(given: object, places: Places) -> float:
+    """The relative difference of perplexity that the comparison wants to see; 1 % if the key is not there."""
+    if given is None:
+        return EFFECT
+    if type(given) not in (int, float) or not 0 < given < 1:  # type: ignore[operator]
+        message = f"expected a relative difference of perplexity between 0 and 1, such as 0.01, got {given!r}"
+        raise ConfigError(message, key="effect", place=places.find("effect"))
+    return float(given)  # type: ignore[arg-type]
 
 
 def read_settings(cls: type[Settings], given: object, key: str, places: Places) -> Settings | None:
@@ -57,3 +68,28 @@ def read_settings(cls: type[Settings], given: object, key: str, places: Places) 
         raise ConfigError(message, key=where, place=places.find(where)) from None
     except TypeError as error:  # such as a word where a number is compared
         raise ConfigError(str(error), key=key, place=places.find(key)) from None
+
+
+def refuse_given(key: str, why: str, variants: Mapping[str, Any], settings: Mapping[str, Any], places: Places) -> None:
+    """Raise :class:`ConfigError` where a variant or the command line sets a key that is found out for every variant.
+
+    Args:
+        key: of a run's configuration, with dots.
+        why: what finds it out.
+        variants: name -> overrides as the file has them.
+        settings: those of the command line.
+        places: where each key stands.
+    """
+    for name, overrides in variants.items():
+        if _at(overrides, key) is not None:
+            where = f"variants.{name}.{key}"
+            raise ConfigError(f"{why}, so that a variant cannot set it too", key=where, place=places.find(where))
+    if _at(settings, key) is not None:
+        raise ConfigError(f"{why}, so that --set cannot set it too", key=key, place="command line")
+
+
+def _at(config: Mapping[str, Any], key: str) -> Any:
+    value: Any = config
+    for name in key.split("."):
+        value = value.get(name) if isinstance(value, Mapping) else None
+    return value

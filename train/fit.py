@@ -19,11 +19,12 @@ from .console import console, say
 from .environment import MemoryMeter
 from .export import export_log_weight, export_model
 from .guard import TrainingStopped
+from .matching import sizes
 from .records import Record, final_records, show_records
 from .training_cli import TrainingCLI
 
 
-def fit(arguments: Sequence[str]) -> int:
+def main(arguments: Sequence[str]) -> int:
     """``lmzoo fit``: returns 0 when the run is finished, 1 when it stopped, 130 when it was interrupted."""
     cli = TrainingCLI("fit", arguments)
     with cli.run.held() if cli.trainer.global_rank == 0 else contextlib.nullcontext():
@@ -134,7 +135,7 @@ def stopped_early(cli: TrainingCLI) -> bool:
 
 def results(cli: TrainingCLI, records: list[Record], peak_memory_mb: float, memory_kind: str) -> dict[str, Any]:
     """The content of ``results.json``."""
-    counts, log = cli.model.counts, cli.log
+    counts, log, length = cli.model.counts, cli.log, cli.datamodule.context_length
     return {
         "finished": True,
         "steps": cli.trainer.global_step,
@@ -145,6 +146,8 @@ def results(cli: TrainingCLI, records: list[Record], peak_memory_mb: float, memo
         "peak_memory_mb": peak_memory_mb,
         "peak_memory_is": memory_kind,
         "parameters": counts.as_dict(),
-        "flops_per_token": counts.training_flops_per_token(cli.datamodule.context_length),
+        "flops_per_token": counts.training_flops_per_token(length),
+        "body_flops_per_token": counts.training_flops_per_token(length, head=False),
+        "sizes": sizes(cli.model.network),
         "records": records,
     }

@@ -119,10 +119,11 @@ class InitialModel:
     @torch.no_grad()
     def load(self, decoder: Decoder, transfer: Transfer) -> None:
         """Copy the tensors of :meth:`plan` into a decoder, in its precision and on its device."""
-        sources, state = self._sources(), decoder.state_dict(keep_vars=True)
+        sources = self._sources()
         with safe_open(self._file, "pt") as tensors:
-            for name in transfer.loaded:
-                state[name].copy_(tensors.get_tensor(sources[name]))
+            loaded = {name: tensors.get_tensor(sources[name]) for name in transfer.loaded}
+        # not name by name: parts rebuild what follows from their tensors
+        decoder.load_state_dict(loaded, strict=False)
 
     def embedding(self) -> Tensor:
         """(V, d) float32: the rows of the model's full head, or else its input embedding."""

@@ -150,7 +150,7 @@ class LanguageModule(pl.LightningModule):
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(self.seed)
                 self.decoder = Decoder(self.vocab_size, **self.parts)
-            self._nll: Callable[[Tensor], Tensor] = self.decoder.nll
+            self._nll: Callable[..., Tensor] = self.decoder.nll
             if self.compile_network:
                 self._nll = torch.compile(self.decoder.nll)
         if self._trainer is not None and self.trainer.state.fn == "fit" and not self._begun:
@@ -232,8 +232,9 @@ class LanguageModule(pl.LightningModule):
                 set_step(self.global_step)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        nll = self._nll(batch["input_ids"])
         target = batch["input_ids"][:, 1:]
+        weight = self.loss.row_weight(target.flatten())
+        nll = self._nll(batch["input_ids"], row_weight=None if weight is None else weight.view_as(target))
         loss: Tensor = self.loss(nll.flatten(), target.flatten())
         figures = mean_over_processes(self._trainer, loss.detach(), nll.detach().mean())
         self.last_loss, self.last_cross_entropy = figures

@@ -100,6 +100,8 @@ def model_passport(cli: TrainingCLI) -> dict[str, Any]:
         "parameters": counts.total,
         "embedding_parameters": counts.embedding,
         "head_parameters": counts.head,
+        "tied_parameters": counts.tied,
+        "head_table_bytes": counts.head_table_bytes,
         "versions": versions(),
         "commit": commit(),
         **_origin(cli),

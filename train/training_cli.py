@@ -258,6 +258,8 @@ class TrainingCLI(LightningCLI):
             loaded.pop(key, None)
         if loaded["init_from"] is None:  # runs from before there was this key are still what they were
             del loaded["init_from"]
+        if loaded["data"]["tuning_fraction"] is None:  # likewise
+            del loaded["data"]["tuning_fraction"]
         return loaded
 
 

@@ -111,9 +111,32 @@ class Whole(LinearHead):
         return F.cross_entropy(self(hidden), target, reduction="none")
 
 
+class KeepsEveryPiece(Whole):
+    """No piece is large; backward has them all."""
+
+    def nll(self, hidden: Tensor, target: Tensor) -> Tensor:
+        pieces = zip(hidden.split(64), target.split(64))
+        return torch.cat([super(KeepsEveryPiece, self).nll(h, t) for h, t in pieces])
+
+
+class KeepsThemInHalfPrecision(LinearHead):
+    """As a kernel of its own would, out of sight of autograd's hooks."""
+
+    def nll(self, hidden: Tensor, target: Tensor) -> Tensor:
+        self.kept = [self(h).detach().bfloat16() for h in hidden.split(64)]
+        return super().nll(hidden, target)
+
+
 @pytest.mark.parametrize(
     ("broken", "check"),
-    [(Unnormalised, "distribution"), (Unnormalised, "agreement"), (Whole, "memory"), (Whole, "types")],
+    [
+        (Unnormalised, "distribution"),
+        (Unnormalised, "agreement"),
+        (Whole, "memory"),
+        (Whole, "types"),
+        (KeepsEveryPiece, "memory"),
+        (KeepsThemInHalfPrecision, "memory"),
+    ],
 )
 def test_a_broken_head_fails(broken: type[LinearHead], check: str) -> None:
     with pytest.raises(AssertionError):

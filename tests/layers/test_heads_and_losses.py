@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -7,7 +8,16 @@ import pytest
 import torch
 import torch.nn.functional as F
 from lmzoo.errors import ArgumentError
-from lmzoo.layers import CrossEntropy, LinearHead, reference
+from lmzoo.layers import (
+    AdaptiveSoftmaxHead,
+    CrossEntropy,
+    Head,
+    LinearHead,
+    PowerLawDecay,
+    VQLogitsHead,
+    reference,
+)
+from lmzoo.layers import linear_nll as linear_nll_module
 from lmzoo.layers.functional import linear_nll
 from lmzoo.layers.head_contract import HEAD_CHECKS
 from torch import nn
@@ -74,13 +84,61 @@ def test_a_forecast_changes_no_bit(biased: bool) -> None:
 def test_the_head_prepares_what_came_back_last_time() -> None:
     head, target = LinearHead(5, 11), torch.randint(11, (7,))
     hidden = torch.randn(7, 5, requires_grad=True)
-    assert head._uniform
+    assert head._forecast.uniform
     (head.nll(hidden, target) * torch.rand(7)).sum().backward()
-    assert not head._uniform
+    assert not head._forecast.uniform
     head.nll(hidden, target).mean().backward()
-    assert head._uniform
+    assert head._forecast.uniform
     with torch.no_grad():
         head.nll(hidden, target)
+
+
+@pytest.mark.parametrize("biased", [False, True])
+@pytest.mark.parametrize("told", ["right", "wrong", "zero", "partly zero"])
+def test_told_weights_change_products_and_not_gradients(
+    biased: bool, told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (hidden, weight, bias), target = problem(63, 111, 8)
+    wanted = (hidden, weight, bias) if biased else (hidden, weight)
+    truth = torch.rand(63, dtype=torch.float64)
+    if told == "partly zero":
+        truth[::3] = 0.0
+    row_weight = {"wrong": truth + (torch.arange(63) == 5), "zero": 0.0 * truth}.get(told, 7.0 * truth)
+    asked = []
+    rows = linear_nll_module._LogProbabilities.rows
+    monkeypatch.setattr(linear_nll_module._LogProbabilities, "rows", lambda self, r: asked.append(r) or rows(self, r))
+    nll = linear_nll(hidden, weight, target, bias=bias if biased else None, chunk_size=10, row_weight=row_weight)
+    expected = reference.linear_nll(hidden, weight, target, bias=bias if biased else None)
+    assert torch.allclose(nll, expected, rtol=0, atol=1e-13)
+    forward = len(asked)
+    ours, theirs = (torch.autograd.grad((truth * y).mean(), wanted) for y in (nll, expected))
+    for a, b in zip(ours, theirs):
+        assert torch.allclose(a, b, rtol=1e-12, atol=1e-15)
+    # the logits are taken once more only where what was told is not what came
+    assert len(asked) - forward == (7 if told in ("wrong", "zero") else 0)
+
+
+@pytest.mark.parametrize("make", [LinearHead, AdaptiveSoftmaxHead, partial(VQLogitsHead, codebook_size=5)])
+def test_every_head_may_be_told_what_a_loss_weighs(make: Callable[[int, int], Head]) -> None:
+    head, counts, target = make(16, 61).double(), torch.arange(61) ** 2, torch.randint(61, (40,))
+    loss = PowerLawDecay(counts, 1.0)
+    hidden = torch.randn(40, 16, dtype=torch.float64, requires_grad=True)
+    assert head.takes_row_weight
+    plain, told = head.nll(hidden, target), head.nll(hidden, target, row_weight=loss.row_weight(target))
+    assert torch.equal(plain, told)
+    gradients = [
+        torch.autograd.grad(loss(nll, target), [hidden, *head.parameters()], allow_unused=True) for nll in (plain, told)
+    ]
+    for a, b in zip(*gradients):
+        assert a is b or torch.allclose(a, b, rtol=1e-12, atol=1e-15)
+    assert not head._forecast.uniform
+
+
+@pytest.mark.parametrize("row_weight", [torch.ones(6), torch.ones(7, dtype=torch.int64)])
+def test_bad_row_weights(row_weight: torch.Tensor) -> None:
+    (hidden, weight, _), target = problem()
+    with pytest.raises(ArgumentError, match="row_weight"):
+        linear_nll(hidden, weight, target, row_weight=row_weight)
 
 
 @pytest.mark.parametrize("frozen", [0, 1])
@@ -207,14 +265,32 @@ def test_a_bias_is_not_rounded_under_autocast() -> None:
     assert torch.allclose(ours, theirs, rtol=0, atol=1e-6)
 
 
+@pytest.mark.parametrize("biased", [False, True])
+def test_logits_are_float32_under_autocast(biased: bool) -> None:
+    head = LinearHead(8, 40, bias=biased)
+    hidden = torch.randn(3, 8)
+    if head.offset is not None:
+        nn.init.uniform_(head.offset, -300.0, 300.0)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        logits, product = head(hidden), F.linear(hidden, head.weight)
+    assert logits.dtype == torch.float32
+    assert torch.equal(logits, product.float() if head.offset is None else product.float() + head.offset)
+    logits.sum().backward()
+    assert head.weight.grad is not None
+    assert head.bfloat16()(hidden.bfloat16()).dtype == torch.bfloat16
+
+
 def test_compiles_whole() -> None:
     (hidden, weight, bias), target = problem(20)
     compiled = torch.compile(
-        lambda h, w, b: linear_nll(h, w, target, bias=b, chunk_size=3).square().mean(),
+        lambda h, w, b, r: linear_nll(h, w, target, bias=b, chunk_size=3, row_weight=r).square().mean(),
         fullgraph=True,
         backend="aot_eager",
     )
-    ours = torch.autograd.grad(compiled(hidden, weight, bias), (hidden, weight, bias))
+    told = compiled(hidden, weight, bias, torch.rand(20))
+    ours = torch.autograd.grad(compiled(hidden, weight, bias, None), (hidden, weight, bias))
+    for a, b in zip(ours, torch.autograd.grad(told, (hidden, weight, bias))):
+        assert torch.allclose(a, b, rtol=0, atol=1e-12)
     expected = reference.linear_nll(hidden, weight, target, bias=bias).square().mean()
     for a, b in zip(ours, torch.autograd.grad(expected, (hidden, weight, bias))):
         assert torch.allclose(a, b, rtol=0, atol=1e-12)

@@ -20,6 +20,7 @@ from lmzoo.layers import (
     VQLogitsHead,
 )
 from lmzoo.models import Decoder
+from transformers import AutoConfig, AutoModelForCausalLM
 
 VARIANTS: dict[str, dict[str, Any]] = {
     "default": {},
@@ -66,3 +67,53 @@ def make() -> Callable[..., Decoder]:
 @pytest.fixture
 def ids() -> torch.Tensor:
     return torch.randint(53, (3, 17), generator=torch.Generator().manual_seed(1))
+
+
+class ExactRotary(torch.nn.Module):
+    """The rotary table of a model of transformers in float64, which the library takes in float32."""
+
+    def __init__(self, rotary: Any) -> None:
+        super().__init__()
+        parameters, width = rotary.config.rope_parameters, 2 * len(rotary.inv_freq)
+        self.factor = rotary.attention_scaling
+        if parameters["rope_type"] in ("default", "linear"):
+            c = torch.arange(0, width, 2, dtype=torch.float64)
+            self.frequency = parameters["rope_theta"] ** (-c / width) / parameters.get("factor", 1.0)
+        else:
+            self.frequency = rotary.inv_freq.double()
+
+    def forward(self, x: torch.Tensor, position_ids: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        angle = position_ids[..., None] * self.frequency
+        both = torch.cat([angle, angle], dim=-1)
+        return self.factor * both.cos(), self.factor * both.sin()
+
+
+@pytest.fixture
+def make_host() -> Callable[..., Any]:
+    """Tiny random models of transformers: ``make_host("llama", exact=True, **config)``."""
+
+    def build(kind: str, *, exact: bool = False, attn_implementation: str = "sdpa", **more: Any) -> Any:
+        torch.manual_seed(0)
+        sizes = {"vocab_size": 53, "initializer_range": 0.3, "bos_token_id": None, "eos_token_id": None}
+        if kind == "gpt2":
+            dropouts = {"attn_pdrop": 0.0, "embd_pdrop": 0.0, "resid_pdrop": 0.0}
+            sizes |= {"n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 64} | dropouts
+        else:
+            sizes |= {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4}
+            sizes |= {"num_key_value_heads": 2, "max_position_embeddings": 64}
+        config = AutoConfig.for_model(kind, **(sizes | more))
+        model = AutoModelForCausalLM.from_config(config, attn_implementation=attn_implementation).eval()
+        for name, parameter in model.named_parameters():
+            if name.endswith("bias"):
+                torch.nn.init.normal_(parameter, std=0.3)
+        if exact:
+            model.double()
+            for name, module in list(model.named_modules()):
+                if type(module).__name__.endswith("RMSNorm"):
+                    exact_norm = torch.nn.RMSNorm(32, eps=module.variance_epsilon, dtype=torch.float64)
+                    model.set_submodule(name, exact_norm)
+                elif name.endswith("rotary_emb"):
+                    model.set_submodule(name, ExactRotary(module))
+        return model
+
+    return build

@@ -2,13 +2,28 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from lmzoo.errors import ArgumentError
-from lmzoo.layers import FeedForward, LearnedPosition, LinearHead, SoftmaxAttention
-from lmzoo.models import Decoder, count, count_built
+from lmzoo.layers import (
+    AdaptiveSoftmaxHead,
+    ComplexAttention,
+    FeedForward,
+    Head,
+    LearnedPosition,
+    LinearHead,
+    NoPosition,
+    QKNormAttention,
+    SoftmaxAttention,
+    SSMaxAttention,
+    VQLogitsHead,
+)
+from lmzoo.models import Decoder, LMZooForCausalLM, count, count_built
+from safetensors.torch import load_file
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 
@@ -32,6 +47,7 @@ def test_a_model_counted_by_hand() -> None:
         "head": 1600,
         "tied": 0,
         "other": 3 * (block + 2 * 16) + 16,
+        "head_table_bytes": 0,
     }
     # 6 FLOPs a weight; a causal row of 9 sees 5 keys on average, at 2 x 2 x 16 FLOPs, three times
     assert counts.training_flops_per_token(9) == 6 * (3 * block + 1600) + 3 * 3 * (5 * 2 * 2 * 16)
@@ -42,6 +58,41 @@ def test_tied_heads_own_nothing_and_multiply_all_the_same() -> None:
     untied = count(100, d_model=16, n_layers=1, n_heads=4, head=LinearHead)
     assert (tied.head, tied.tied, untied.head, untied.tied) == (0, 1600, 1600, 0)
     assert tied.matmul_weights == untied.matmul_weights
+
+
+@pytest.mark.parametrize(
+    ("head", "expected"),
+    [
+        (partial(LinearHead, tied=True, bias=True), (100, 1600, 0)),
+        (partial(LinearHead, bias=True), (1700, 0, 0)),
+        # mapping and counts, 4 bytes a token each
+        (partial(VQLogitsHead, codebook_size=7), (7 * 16, 0, 800)),
+        (partial(VQLogitsHead, codebook_size=7, within_code="bias"), (7 * 16 + 100, 0, 800)),
+        (partial(VQLogitsHead, codebook_size=7, within_code="class_softmax"), (7 * 16, 1600, 800)),
+        (
+            partial(VQLogitsHead, codebook_size=7, within_code="class_softmax", projection=True),
+            (7 * 16 + 256, 1600, 800),
+        ),
+        (
+            partial(VQLogitsHead, codebook_size=7, within_code="class_softmax", rows="own", rank=3),
+            (7 * 16 + 3 * 100 + 3 * 16, 0, 800),
+        ),
+        # ranks, and 10 tokens and a cluster of 90 seen through 4 dimensions
+        (partial(AdaptiveSoftmaxHead, cutoffs=[10]), (11 * 16 + 4 * 16 + 4 * 90, 0, 400)),
+    ],
+)
+def test_what_a_head_holds_shares_and_stores(
+    head: Callable[[int, int], Head], expected: tuple[int, int, int], tmp_path: Path
+) -> None:
+    arguments: dict[str, Any] = {"d_model": 16, "n_layers": 1, "n_heads": 4, "head": head}
+    counts, model = count(100, **arguments), Decoder(100, **arguments)
+    assert (counts.head, counts.tied, counts.head_table_bytes) == expected
+    assert counts.as_dict() == count_built(model).as_dict()
+    LMZooForCausalLM.from_decoder(model).save_pretrained(tmp_path)
+    stored = load_file(tmp_path / "model.safetensors")
+    assert sum(t.nbytes for t in stored.values() if not t.is_floating_point()) == expected[2]
+    own = {n: t for n, t in stored.items() if n.startswith("decoder.head.") and t.is_floating_point()}
+    assert sum(t.numel() for t in own.values()) == expected[0]
 
 
 def test_learned_positions_belong_to_the_embedding() -> None:
@@ -69,6 +120,32 @@ def test_flops_equal_what_torch_counts(groups: int | None) -> None:
         assert by_kind["attention"] in (3 * pairs, 3.5 * pairs)
     ours = 3 * sum(flops(length) for flops in counts.attention_flops) * batch * length
     assert ours == 3 * pairs * (length + 1) / (2 * length)
+
+
+@pytest.mark.parametrize("attention", [ComplexAttention, QKNormAttention, SSMaxAttention, SoftmaxAttention])
+def test_an_attention_layer_makes_the_products_that_it_states_and_no_others(attention: type) -> None:
+    torch.manual_seed(0)
+    length, batch = 64, 2
+    position = None if attention is ComplexAttention else NoPosition()
+    model = Decoder(64, 32, 1, 4, attention=attention, position=position)
+    ids = torch.randint(64, (batch, length))
+    # torch does not count inside all of its fused kernels
+    with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter, torch.no_grad():
+        model(ids)
+    counts = count_built(model)
+    # forward alone, with torch counting pairs that are not seen too
+    stated = 2 * counts.matmul_weights + counts.attention_flops[0](length) * 2 * length / (length + 1)
+    assert counter.get_total_flops() == pytest.approx(stated * batch * length, rel=1e-12)
+
+
+def test_the_body_is_what_embedding_and_head_are_not() -> None:
+    sizes = {"d_model": 16, "n_layers": 2, "n_heads": 4, "feed_forward": FeedForward}
+    bodies = {
+        count(vocab, **sizes, head=head).training_flops_per_token(9, head=False)
+        for vocab in (50, 100)
+        for head in (LinearHead, partial(LinearHead, tied=True))
+    }
+    assert bodies == {6 * 2 * (4 * 16 * 16 + 2 * 16 * 64) + 3 * 2 * (5 * 2 * 2 * 16)}
 
 
 def test_no_context() -> None:

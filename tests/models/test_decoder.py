@@ -10,7 +10,17 @@ import pytest
 import torch
 import torch.nn.functional as F
 from lmzoo.errors import ArgumentError
-from lmzoo.layers import ALiBi, Attention, FeedForward, KeyCache, LearnedPosition, LinearHead, Rotary, SoftmaxAttention
+from lmzoo.layers import (
+    ALiBi,
+    Attention,
+    FeedForward,
+    KeyCache,
+    LearnedPosition,
+    LinearHead,
+    Rotary,
+    SoftmaxAttention,
+    linear_head,
+)
 from lmzoo.models import Decoder
 from torch import Tensor, nn
 from transformers import DynamicCache
@@ -117,6 +127,32 @@ def test_scale_of_the_initial_weights() -> None:
             expected = 0.02 / math.sqrt(16) if name.endswith(".output.weight") else 0.02
             assert float(parameter.detach().std()) == pytest.approx(expected, rel=0.05), name
             assert abs(float(parameter.detach().mean())) < 0.05 * expected
+
+
+class TakesNothingMore(LinearHead):
+    def nll(self, hidden: Tensor, target: Tensor) -> Tensor:
+        return super().nll(hidden, target)
+
+
+@pytest.mark.parametrize("head", [LinearHead, TakesNothingMore])
+@pytest.mark.parametrize("masked", [False, True])
+def test_a_head_may_be_told_what_a_loss_weighs(
+    make: Make, ids: Tensor, head: type[LinearHead], masked: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = make(head=head).double()
+    mask = torch.arange(17)[None] >= torch.tensor([[0], [3], [9]]) if masked else None
+    weight = torch.rand(3, 16, dtype=torch.float64)
+    told: list[Tensor | None] = []
+    nll = linear_head.linear_nll
+    monkeypatch.setattr(linear_head, "linear_nll", lambda *a, **k: told.append(k["row_weight"]) or nll(*a, **k))
+    outcomes = [model.nll(ids, mask), model.nll(ids, mask, row_weight=weight)]
+    assert torch.equal(*outcomes)
+    gradients = [torch.autograd.grad((weight * y).sum(), list(model.parameters())) for y in outcomes]
+    for a, b in zip(*gradients):
+        assert torch.allclose(a, b, rtol=1e-9, atol=1e-12)
+    real = torch.ones(3, 16, dtype=torch.bool) if mask is None else mask[:, 1:] & mask[:, :-1]
+    assert told[0] is None
+    assert (told[1] is not None and torch.equal(told[1], weight[real])) == (head is LinearHead)
 
 
 @pytest.mark.parametrize("tied", [False, True])

@@ -1,7 +1,7 @@
 import pytest
 from lmzoo.errors import ArgumentError
 from lmzoo.train import bench_heads
-from lmzoo.train.bench import BENCHMARKS
+from lmzoo.train.bench import BENCHMARKS, compare_peaks
 from lmzoo.train.bench_heads import head_memory, memory_of
 
 
@@ -26,3 +26,11 @@ def test_the_linear_head_needs_a_tenth_of_the_memory_of_all_logits():
 def test_an_unknown_kind_is_an_error():
     with pytest.raises(ArgumentError, match="kind"):
         head_memory("whole", "cpu")
+
+
+def test_peaks_are_medians_and_extremes_of_at_most_three():
+    ours, plain = iter([10.0, 20.0, 40.0]), iter([20.0, 80.0, 40.0])
+    result = compare_peaks("x", "what", lambda: next(ours), lambda: next(plain), pairs=15, note="a note")
+    assert (result.ours, result.baseline, result.pairs, result.unit) == (20.0, 40.0, 3, "MB")
+    assert (result.low, result.speedup, result.high) == (1.0, 2.0, 4.0)
+    assert result.note.startswith("a note; ")

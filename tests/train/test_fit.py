@@ -84,12 +84,21 @@ def test_what_a_run_leaves(run, tiny):
     weights = load_file(run / "model.safetensors")
     assert results["parameters"]["total"] == sum(w.numel() for w in weights.values())
     assert results["parameters"]["embedding"] == 270 * 16
+    assert (results["parameters"]["head"], results["parameters"]["tied"]) == (0, 270 * 16)
+    assert results["parameters"]["head_table_bytes"] == 0
     assert results["train_tokens"] == 12 * 64
     assert results["records"][0]["cross_entropy"] == rows[-1]["cross_entropy"]
 
     passport = results["records"][0]["passport"]
     expected = "corpus text_sha256 tokenizer_sha256 train_length dtype seed parameters embedding_parameters".split()
-    assert {*expected, "head_parameters", "versions", "commit"} <= passport.keys()
+    assert {
+        *expected,
+        "head_parameters",
+        "tied_parameters",
+        "head_table_bytes",
+        "versions",
+        "commit",
+    } <= passport.keys()
     assert (passport["seed"], passport["train_length"], passport["dtype"]) == (3, 16, "32-true")
     assert len(passport["text_sha256"]) == len(hashlib.sha256().hexdigest())
 

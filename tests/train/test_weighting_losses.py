@@ -3,11 +3,12 @@
 import json
 import math
 from collections import Counter
+from functools import partial
 
 import pytest
 import torch
 import torch.nn.functional as F
-from lmzoo.layers import LinearHead, PowerLawDecay
+from lmzoo.layers import CrossEntropy, LinearHead, PowerLawDecay, linear_head
 from lmzoo.layers.functional import power_law_weights
 from lmzoo.models import Decoder
 from lmzoo.train.cli import main
@@ -222,3 +223,18 @@ def test_bad_losses_are_told_at_once(tiny, write, tmp_path, capsys, words, messa
     assert fit(write(tiny), folder, *words) == 2
     assert message in capsys.readouterr().err
     assert not folder.exists()
+
+
+@pytest.mark.parametrize("told", [True, False])
+def test_the_head_is_told_what_the_loss_weighs(told, monkeypatch):
+    counts, seen = torch.arange(1, 41), []
+    loss = partial(PowerLawDecay, counts, 1.0) if told else CrossEntropy
+    module = LanguageModule(40, 16, 1, 2, loss=loss)
+    module.configure_model()
+    nll = linear_head.linear_nll
+    monkeypatch.setattr(linear_head, "linear_nll", lambda *a, **k: seen.append(k["row_weight"]) or nll(*a, **k))
+    ids = torch.randint(40, (3, 9), generator=torch.Generator().manual_seed(0))
+    module.training_step({"input_ids": ids}, 0).backward()
+    weight = 1 / (counts[ids[:, 1:]].flatten().double() + 1 + 1e-7)
+    assert len(seen) == 1
+    assert torch.allclose(seen[0].double(), weight, rtol=1e-6) if told else seen[0] is None

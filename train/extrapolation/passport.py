@@ -31,16 +31,13 @@ def model_passport(
     model: nn.Module, tokenizer: PreTrainedTokenizerBase, *, train_length: int | None, seed: int | None
 ) -> dict[str, Any]:
     """Of tokenizer, model and code; the training length is what the model says where it is not given."""
-    total, embedding, head = _parameters(model)
     return {
         "tokenizer_sha256": tokenizer_sha256(tokenizer),
         "weights_sha256": weights_sha256(model),
         "train_length": train_length if train_length is not None else train_length_of(model),
         "dtype": str(next(model.parameters()).dtype).removeprefix("torch."),
         "seed": seed,
-        "parameters": total,
-        "embedding_parameters": embedding,
-        "head_parameters": head,
+        **_parameters(model),
         "versions": versions(),
         "commit": commit(),
     }
@@ -57,14 +54,26 @@ def weights_sha256(model: nn.Module) -> str:
     return found.hexdigest()
 
 
-def _parameters(model: nn.Module) -> tuple[int, int, int]:
-    """(total, embedding, head), each parameter counted once; a head tied to the embedding holds none."""
+def _parameters(model: nn.Module) -> dict[str, int]:
+    """Each parameter counted once: what a head shares with the embedding is tied and none of its own."""
     if isinstance(model, Decoder | LMZooForCausalLM):
         counts = count_built(model.decoder if isinstance(model, LMZooForCausalLM) else model)
-        return counts.total, counts.embedding, counts.head
+        return {
+            "parameters": counts.total,
+            "embedding_parameters": counts.embedding,
+            "head_parameters": counts.head,
+            "tied_parameters": counts.tied,
+            "head_table_bytes": counts.head_table_bytes,
+        }
     words = getattr(model, "get_input_embeddings", lambda: None)()
     output = getattr(model, "get_output_embeddings", lambda: None)()
     inside = set() if words is None else {id(p) for p in words.parameters()}
     embedding = 0 if words is None else sum(p.numel() for p in words.parameters())
-    head = 0 if output is None else sum(p.numel() for p in output.parameters() if id(p) not in inside)
-    return sum(p.numel() for p in model.parameters()), embedding, head
+    of_head = [] if output is None else [*output.parameters()]
+    return {
+        "parameters": sum(p.numel() for p in model.parameters()),
+        "embedding_parameters": embedding,
+        "head_parameters": sum(p.numel() for p in of_head if id(p) not in inside),
+        "tied_parameters": sum(p.numel() for p in of_head if id(p) in inside),
+        "head_table_bytes": 0,
+    }

@@ -8,12 +8,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ..statistics.spread import Spread, spread
 from .analysis_plots import code_plot, decile_plots
 from .canvas import Plot
 from .formats import listed, perplexity_digits, plain, plus_minus
 from .load import Comparison, Row, Run, number
-from .statistics import Spread, spread
-from .tables import Cell, Table, TableRow
+from .table import Cell, Table, TableRow
 
 # Analyses that differ in any of these answer different questions and never share a table or a picture.
 _LIKE_PASSPORT = (

@@ -8,10 +8,10 @@ from collections.abc import Callable, Mapping, Sequence
 from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator, FuncFormatter
 
+from ..statistics.spread import Spread, spread
 from .canvas import Draw, Plot, draw_plot, label_ends
 from .formats import plain, signed
 from .load import Row
-from .statistics import Spread, spread
 from .theme import Theme
 
 Lines = Mapping[str, Sequence[Row]]

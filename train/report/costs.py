@@ -8,19 +8,25 @@ from typing import Any
 
 import pandas as pd
 
+from ..statistics.spread import spread
 from .formats import NONE, amount, duration, plain, plus_minus
 from .load import Comparison, Run, number
-from .statistics import spread
-from .tables import Cell, Table, TableRow
+from .matching import MatchedBudget
+from .table import Cell, Table, TableRow
 
 # Of environment.json: what a speed hangs on. Runs that differ here do not compare in speed.
 MACHINE = {"processor": "processor", "cores": "cores", "torch_threads": "threads", "gpus": "GPUs"}
+
+PARAMETERS = ("total", "embedding", "other", "head", "tied", "head_table_bytes")
 
 COLUMNS = [
     "Runs",
     "Parameters",
     "embedding",
+    "body",
     "head",
+    "tied",
+    "head tables, bytes",
     "Training tokens",
     "Training tokens/s",
     "to baseline",
@@ -46,7 +52,7 @@ def costs_frame(runs: list[Run]) -> pd.DataFrame:
         figures: Mapping[str, Any] = run.results
         parameters: Mapping[str, Any] = figures.get("parameters") or {}
         row: dict[str, Any] = {"variant": run.variant, "seed": run.seed}
-        row |= {key: number(parameters.get(key)) for key in ("total", "embedding", "head")}
+        row |= {key: number(parameters.get(key)) for key in PARAMETERS}
         keys = ("steps", "train_tokens", "seconds", "tokens_per_second", "peak_memory_mb", "flops_per_token")
         row |= {key: number(figures.get(key)) for key in keys}
         rows.append(row)
@@ -62,6 +68,7 @@ def cost_table(comparison: Comparison) -> Table | None:
         name: spread(frame.loc[frame["variant"] == name, "tokens_per_second"].tolist()) for name in comparison.variants
     }
     reference = speeds[comparison.baseline].mean
+    matched = MatchedBudget(comparison)
     rows = []
     for name in comparison.variants:
         own = frame[frame["variant"] == name]
@@ -74,7 +81,7 @@ def cost_table(comparison: Comparison) -> Table | None:
                 name,
                 [
                     Cell(f"{len(own)}" if len(own) >= asked else f"{len(own)} of {asked}"),
-                    *(Cell(amount(_same(own[key]))) for key in ("total", "embedding", "head")),
+                    *(Cell(amount(_same(own[key]))) for key in PARAMETERS),
                     Cell(amount(float(own["train_tokens"].mean()))),
                     Cell(plain(speed.mean, 0), plus_minus(speed, 0)),
                     Cell(f"{speed.mean / reference:.2f}×" if reference and not math.isnan(reference) else NONE),
@@ -85,11 +92,13 @@ def cost_table(comparison: Comparison) -> Table | None:
                     ),
                     Cell(duration(float(own["seconds"].mean()))),
                     Cell(amount(_same(own["flops_per_token"]))),
+                    *matched.cells(name),
                 ],
                 name == comparison.baseline,
             )
         )
-    return Table("Cost", COLUMNS, rows, _sentence(comparison.finished), _notes(frame, comparison.finished))
+    columns, notes = [*COLUMNS, *matched.columns], [*matched.notes(), *_notes(frame, comparison.finished)]
+    return Table("Cost", columns, rows, _sentence(comparison.finished), notes)
 
 
 def _same(values: pd.Series[Any]) -> float:
@@ -132,6 +141,9 @@ def _notes(frame: pd.DataFrame, runs: list[Run]) -> list[str]:
         "Training tokens/s is each run's median over its logged rows, without validation and checkpoint writing; "
         "then mean ± standard deviation over seeds, and the ratio of the means to the baseline's.",
         memory_sentence(runs),
+        "Parameters count each once: head is what the output head alone holds, tied what it shares with the embedding, "
+        "where it is counted. Head tables are what the head stores beside parameters, such as which code each token "
+        "shares.",
     ]
     if frame["train_tokens"].nunique() > 1:
         notes.append("The budgets differ: not every run was trained on the same number of tokens.")

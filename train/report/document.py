@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ..claims.of_comparison import comparison_verdicts
+from ..claims.outcome import Outcome
+from ..claims.plot import claims_plot
 from ..config import flatten
 from .analysis import analysis_plots, analysis_tables
 from .canvas import Plot
@@ -19,8 +22,10 @@ from .passport import RULE, Group, like_groups, records_frame
 from .plots import loss_plots, point_plots
 from .probe_plots import context_plots
 from .probes import probe_tables
-from .tables import Cell, Table, TableRow, passport_rows, quality_tables
+from .table import Cell, Table, TableRow
+from .tables import passport_rows, quality_tables
 from .theme import DARK, LIGHT
+from .tuning import TuningReport
 
 
 @dataclass(frozen=True)
@@ -37,8 +42,10 @@ class Document:
     """A report's content, in the order in which it is shown.
 
     Attributes:
+        claims: what the runs say of the papers' claims that name this comparison.
         extrapolation: loss by window length, a table a protocol, then what probes found; empty where no run was
             evaluated so.
+        tuning: the learning rates that were tried; None where none were.
         colours: for each variant its colour on a light and on a dark page, as in the plots.
         rule: when figures share a table.
         troubles: runs that failed, are unfinished or missing, and anything left out; empty when all is well.
@@ -48,11 +55,13 @@ class Document:
     title: str
     subtitle: str
     headline: str
+    claims: list[Outcome]
     glance: Table | None
     quality: list[Table]
     analysis: list[Table]
     extrapolation: list[Table]
     cost: Table | None
+    tuning: Table | None
     changes: Table
     plots: list[Plot]
     passports: list[Passport]
@@ -65,13 +74,16 @@ class Document:
 def build_document(comparison: Comparison) -> Document:
     """Make the report of a comparison from what its folder holds."""
     groups = like_groups(records_frame(comparison.finished))
+    claims = comparison_verdicts(comparison)
     scored = [Scored(run.variant, run.seed, record) for run in comparison.finished for record in run.extrapolation]
+    tuning = TuningReport(comparison)
     light = LIGHT.styles(comparison.variants, comparison.baseline)
     dark = DARK.styles(comparison.variants, comparison.baseline)
     return Document(
         title=comparison.name,
         subtitle=_subtitle(comparison),
         headline=headline(comparison, groups),
+        claims=claims,
         glance=glance_table(comparison, groups),
         quality=[*quality_tables(comparison, groups), *number_tables(comparison)],
         analysis=analysis_tables(comparison),
@@ -80,18 +92,21 @@ def build_document(comparison: Comparison) -> Document:
             *probe_tables(comparison),
         ],
         cost=cost_table(comparison),
+        tuning=tuning.table(),
         changes=_changes(comparison),
         plots=[
+            *([claims_plot(claims)] if claims else []),
             *loss_plots(comparison),
             *point_plots(comparison, groups),
             *analysis_plots(comparison),
             *number_plots(comparison),
             *extrapolation_plots(scored, comparison.variants, comparison.baseline),
             *context_plots(comparison),
+            *tuning.plots(),
         ],
         passports=[_passport(group) for group in groups],
         rule=RULE,
-        troubles=_troubles(comparison),
+        troubles=[*_troubles(comparison), *tuning.troubles()],
         repeats=[(name, _repeat(comparison, name)) for name in comparison.variants],
         colours={name: (light[name][0], dark[name][0]) for name in comparison.variants},
     )

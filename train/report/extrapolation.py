@@ -9,11 +9,12 @@ from typing import Any
 
 import pandas as pd
 
+from ..statistics.spread import summarise
 from .formats import NONE, plain, plus_minus
 from .load import absent
 from .passport import TOKENIZER, WORDS
-from .statistics import summarise
-from .tables import TITLES, Cell, Table, TableRow, figure_digits
+from .table import Cell, Table, TableRow
+from .tables import TITLES, figure_digits
 
 # Figures that differ in one of these never share a table. A picture marks training lengths, and so may show several.
 DRAWN = ("corpus", "split", "text_sha256", "detokenize", "dtype")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from .statistics import Spread
+from ..statistics.spread import Spread
 
 NONE = "–"
 
@@ -34,6 +34,21 @@ def plus_minus(spread: Spread, digits: int) -> str:
     if spread.n == 1:
         return "n=1"
     return "" if math.isnan(spread.sd) else f"± {plain(spread.sd, digits)}"
+
+
+def bracketed(interval: tuple[float, float], digits: int) -> str:
+    """``[−3.1, +0.2]``; empty where an end is NaN."""
+    return "" if any(map(math.isnan, interval)) else f"[{', '.join(signed(end, digits) for end in interval)}]"
+
+
+def p_value(p: float) -> str:
+    """Three decimals, or that it is smaller; a dash for NaN."""
+    return "<0.001" if p < 0.0005 else plain(p, 3)
+
+
+def percent(share: float) -> str:
+    """``0.01 -> 1 %``, as short as it can be said."""
+    return f"{100 * share:g} %"
 
 
 def amount(value: float) -> str:

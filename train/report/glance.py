@@ -7,13 +7,16 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from ..statistics.family import family
+from ..statistics.spread import Spread, summarise
 from .costs import COLUMNS, ONE_AFTER_ANOTHER, cost_table, memory_sentence
-from .formats import NONE, listed, plain, plus_minus, signed
+from .differences import ratio_cell, test_cells, test_columns, test_note
+from .formats import NONE, listed, p_value, plain, plus_minus
 from .load import Comparison
 from .passport import Group
 from .software import software_sentence
-from .statistics import Spread, paired_differences, summarise
-from .tables import DELTA, TITLES, Cell, Table, TableRow, difference_cell, figure_digits
+from .table import Cell, Table, TableRow
+from .tables import DELTA, TITLES, delta_cell, figure_digits
 
 _FROM_COSTS = ("Parameters", "Training tokens/s", "Peak memory")
 
@@ -39,6 +42,7 @@ def glance_table(comparison: Comparison, groups: Sequence[Group]) -> Table | Non
         metrics = _metrics(same_split[0])
         _add_figures(comparison, same_split[0], metrics[0], columns, cells)
         if split == splits[0]:
+            notes += _add_tests(comparison, same_split[0], columns, cells)
             for metric in metrics[1:]:
                 _add_figures(comparison, same_split[0], metric, columns, cells, difference=False)
     if any(str(cell).endswith("n=1") for row in cells.values() for cell in row):
@@ -77,8 +81,19 @@ def _add_figures(
             Cell(plain(own.mean, digits), plus_minus(own, digits), own.mean == lowest) if own else Cell(NONE)
         )
         if difference:
-            paired = paired_differences(group.records, metric, name, comparison.baseline)
-            cells[name].append(difference_cell(name == comparison.baseline, paired, digits))
+            cells[name].append(delta_cell(comparison, group.records, metric, name, digits))
+
+
+def _add_tests(comparison: Comparison, group: Group, columns: list[str], cells: dict[str, list[Cell]]) -> list[str]:
+    """Append what the tests against the baseline say; returns the note that explains them."""
+    metric = _tested(group)
+    tested = family(group.records, metric, comparison.variants, comparison.baseline, effect=comparison.effect)
+    if not tested:
+        return []
+    columns += test_columns(comparison.effect)
+    for name in comparison.variants:
+        cells[name] += test_cells(tested.get(name))
+    return [test_note(metric, comparison.baseline, comparison.effect)]
 
 
 def headline(comparison: Comparison, groups: Sequence[Group]) -> str:
@@ -101,19 +116,20 @@ def headline(comparison: Comparison, groups: Sequence[Group]) -> str:
         f"{_spelt(finite[best[0]], digits)}"
     )
     if comparison.baseline in finite and comparison.baseline not in best:
-        difference = paired_differences(last[0].records, metric, best[0], comparison.baseline)
         text += f", against {_spelt(finite[comparison.baseline], digits)} of the baseline {comparison.baseline}"
-        if difference.n:
-            text += f" (paired difference {signed(difference.mean, digits)} {plus_minus(difference, digits)})".replace(
-                " )", ")"
-            )
+        tested = family(last[0].records, _tested(last[0]), comparison.variants, comparison.baseline)[best[0]]
+        if tested.differences.n:
+            text += f" ({_tested(last[0]).replace('_', ' ')} {ratio_cell(tested.differences)}".removesuffix(" n=1")
+            text += f"; Holm-adjusted p {p_value(tested.adjusted_p)}" if tested.differences.n > 1 else ""
+            text += f": {tested.verdict})"
     counts = {s.n for s in finite.values()}
     few = min(counts)
-    return f"{text}. " + (
-        "One seed: no spread."
-        if few < 2
-        else f"{few} seeds{' or more' * (len(counts) > 1)}; no test of significance was made."
-    )
+    return f"{text}. " + ("One seed: no verdict." if few < 2 else f"{few} seeds{' or more' * (len(counts) > 1)}.")
+
+
+def _tested(group: Group) -> str:
+    """The perplexity whose differences are tested; of unlike tokenizers only that of words compares."""
+    return "token_perplexity" if group.one_tokenizer else "word_perplexity"
 
 
 def _metrics(group: Group) -> list[str]:

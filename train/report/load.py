@@ -11,6 +11,7 @@ from typing import Any, Literal
 from ..config import ConfigError, load_yaml
 from ..extrapolation.probes.settings import PROBES_FILE
 from ..extrapolation.records import RECORDS_FILE, read_lines, read_records
+from ..statistics.power import EFFECT
 
 State = Literal["finished", "failed", "unfinished"]
 Row = dict[str, Any]
@@ -78,6 +79,8 @@ class Comparison:
         overrides: for each variant, in the file's order, its overrides of the base.
         runs: runs of these variants, ordered by variant and seed.
         strays: run folders of variants the comparison does not name; a report says so and leaves them out.
+        effect: the relative difference of perplexity that the file wants to see.
+        match, tuning: the settings of matched budgets and of trials of learning rates; None where there are none.
         analyze, probe: whether an analysis, and probes, of every finished run were asked for.
     """
 
@@ -90,6 +93,9 @@ class Comparison:
     strays: list[str]
     analyze: bool = False
     probe: bool = False
+    effect: float = EFFECT
+    match: Row | None = None
+    tuning: Row | None = None
 
     @property
     def variants(self) -> list[str]:
@@ -146,6 +152,9 @@ def load_comparison(output: Path) -> Comparison:
         strays=[f"{r.variant}/{r.folder.name}" for r in runs if r.variant not in overrides],
         analyze=bool(asked.get("analyze")),
         probe=bool(asked.get("probes")),
+        effect=float(asked.get("effect", EFFECT)),
+        match=None if asked.get("match") in (None, "none") else dict(asked["match"]),
+        tuning=asked.get("tuning"),
     )
 
 

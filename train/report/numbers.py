@@ -9,11 +9,11 @@ from typing import Any
 import pandas as pd
 
 from ..number_records import read_probe, share
+from ..statistics.spread import Spread, spread
 from .formats import NONE, plain, plus_minus, short_hash
 from .load import Comparison
 from .passport import flatten_record
-from .statistics import Spread, spread
-from .tables import Cell, Table, TableRow
+from .table import Cell, Table, TableRow
 
 _INTERVAL = "In %, right answers of all asked. "
 _BEST = "The highest mean of a column is set bold, which says nothing about whether it differs by more than chance."

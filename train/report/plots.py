@@ -9,12 +9,12 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
+from ..statistics.spread import summarise
 from .canvas import Plot, draw_plot, label_ends
 from .curves import CurveSet, curve_sets, mean_curve, smoothing_window, train_frame, validation_frame
 from .formats import amount, plain
 from .load import Comparison
 from .passport import Group
-from .statistics import summarise
 from .tables import TITLES, describe, figure_digits
 from .theme import Theme
 

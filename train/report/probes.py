@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import pandas as pd
 
 from ..extrapolation.probes.statistics import share_interval
+from ..statistics.spread import spread
 from .formats import NONE, listed, plain, plus_minus
 from .load import Comparison, Row, absent
 from .passport import WORDS
-from .statistics import spread
-from .tables import Cell, Table, TableRow
+from .table import Cell, Table, TableRow
 
 # What has to be equal for records to share a table or a picture.
 _LIKE = ("tokenizer_sha256", "train_length", "dtype", "intervention", "samples", "drawn_with")

@@ -8,6 +8,7 @@ from importlib import resources
 from jinja2 import DictLoader, Environment, StrictUndefined
 from markupsafe import Markup
 
+from ..claims.words import sentence as claim_figures
 from .document import Document
 
 _TEMPLATES = ("report.html", "report.css", "report.md")
@@ -35,7 +36,8 @@ def _environment(*, escape: bool) -> Environment:
         keep_trailing_newline=True,
     )
     environment.filters["data_uri"] = _data_uri
-    environment.filters["md_cell"] = _md_cell
+    environment.filters["md_cell"] = md_cell
+    environment.filters["claim_figures"] = claim_figures
     return environment
 
 
@@ -44,6 +46,6 @@ def _data_uri(png: bytes) -> Markup:
     return Markup(f"data:image/png;base64,{base64.b64encode(png).decode('ascii')}")  # noqa: S704
 
 
-def _md_cell(text: object) -> str:
+def md_cell(text: object) -> str:
     """A table cell on one line, its bars and HTML brackets escaped."""
     return " ".join(str(text).split()).replace("|", "\\|").replace("<", "&lt;")

@@ -1,18 +1,21 @@
-"""The report's tables, independent of whether they end as HTML, Markdown or on a terminal."""
+"""The report's tables of quality, and of the passports behind them."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 
 import pandas as pd
 
-from .formats import NONE, perplexity_digits, plain, plus_minus, short_hash, signed
+from ..statistics.family import family
+from ..statistics.paired import paired_differences
+from ..statistics.spread import Spread, summarise
+from .differences import NATS, difference_cell, nats_cells, ratio_cell, test_cells, test_columns, test_note
+from .formats import NONE, perplexity_digits, plain, plus_minus, short_hash
 from .load import Comparison, absent
 from .passport import DEBIASED, TOKENIZER, WORDS, Group, debiased
 from .software import software_sentence
-from .statistics import Spread, paired_differences, summarise
+from .table import Cell, Table, TableRow
 
 TITLES = {
     "token_perplexity": "Token perplexity",
@@ -26,39 +29,6 @@ _DEBIASED_SENTENCE = (
 )
 
 DELTA = "Δ"
-
-
-@dataclass(frozen=True)
-class Cell:
-    """A figure and, smaller beside it, its spread."""
-
-    text: str
-    spread: str = ""
-    best: bool = False
-
-    def __str__(self) -> str:
-        return f"{self.text} {self.spread}".rstrip()
-
-
-@dataclass(frozen=True)
-class TableRow:
-    """One variant's row."""
-
-    variant: str
-    cells: list[Cell]
-    baseline: bool = False
-
-
-@dataclass(frozen=True)
-class Table:
-    """Columns after the variant's name, rows, a sentence before and notes after; ``text`` where cells hold words."""
-
-    title: str
-    columns: list[str]
-    rows: list[TableRow]
-    sentence: str = ""
-    notes: list[str] = field(default_factory=list)
-    text: bool = False
 
 
 def quality_tables(comparison: Comparison, groups: Sequence[Group]) -> list[Table]:
@@ -142,32 +112,38 @@ def _quality(comparison: Comparison, records: pd.DataFrame, metrics: list[str], 
         lowest = min((s.mean for s in summary.values() if not math.isnan(s.mean)), default=None)
         columns += [TITLES[metric], DELTA]
         for name in names:
-            difference = paired_differences(records, metric, name, comparison.baseline)
-            single = single or summary[name].n == 1 or difference.n == 1
+            single = single or summary[name].n == 1
             by_variant[name] += [
                 Cell(
                     plain(summary[name].mean, digits), plus_minus(summary[name], digits), summary[name].mean == lowest
                 ),
-                difference_cell(name == comparison.baseline, difference, digits),
+                delta_cell(comparison, records, metric, name, digits),
             ]
     notes = [
         "Mean ± standard deviation (n − 1) over seeds; the lowest mean of a column is set bold, "
-        "which says nothing about whether it differs by more than chance.",
-        f"Δ is the difference to {comparison.baseline}, paired by seed."
-        if has_baseline
-        else f"No Δ: the baseline {comparison.baseline} has no figure in this table.",
+        "which says nothing about whether it differs by more than chance."
     ]
+    if has_baseline:
+        tested = family(records, metrics[0], names, comparison.baseline, effect=comparison.effect)
+        columns += [f"{DELTA} {NATS[metrics[0]]}", *test_columns(comparison.effect)]
+        for name, nats in zip(names, nats_cells(tested, names), strict=True):
+            by_variant[name] += [nats, *test_cells(tested.get(name))]
+        notes.append(test_note(metrics[0], comparison.baseline, comparison.effect))
+    else:
+        notes.append(f"No Δ: the baseline {comparison.baseline} has no figure in this table.")
     if single:
         notes.append("n=1: one seed: no spread.")
     rows = [TableRow(name, by_variant[name], name == comparison.baseline) for name in names]
     return Table(title, columns, rows, sentence, notes)
 
 
-def difference_cell(is_baseline: bool, difference: Spread, digits: int) -> Cell:
-    """A paired difference with its spread; a dash for the baseline itself and where no seed is shared."""
-    if is_baseline or difference.n == 0:
+def delta_cell(comparison: Comparison, records: pd.DataFrame, metric: str, variant: str, digits: int) -> Cell:
+    """The paired difference of a variant: of a perplexity as a ratio, else as it is; a dash for the baseline."""
+    if variant == comparison.baseline:
         return Cell(NONE)
-    return Cell(signed(difference.mean, digits), plus_minus(difference, digits))
+    if metric in NATS:
+        return ratio_cell(paired_differences(records, metric, variant, comparison.baseline, "log"))
+    return difference_cell(paired_differences(records, metric, variant, comparison.baseline), digits)
 
 
 def figure_digits(metric: str, summary: dict[str, Spread]) -> int:

@@ -6,7 +6,8 @@ from rich.markup import escape
 from rich.table import Table as RichTable
 
 from .document import Document
-from .tables import DELTA, Table
+from .table import Table
+from .tables import DELTA
 
 _BORDER = 3  # between two columns
 

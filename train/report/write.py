@@ -9,11 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from ..config import write_atomically
-from ..extrapolation.probes.settings import PROBES_FILE
-from ..number_records import NUMBERS_FILE, read_probe
 from .document import Document, build_document
-from .load import ANALYSIS_FILE, Comparison, load_comparison
+from .load import load_comparison
 from .render import render_html, render_markdown
+from .rows import RECORDS, extra_rows, record_rows
 
 
 def write_report(output: Path) -> tuple[Document, Path]:
@@ -21,8 +20,9 @@ def write_report(output: Path) -> tuple[Document, Path]:
 
     ``report.md`` and ``report.html`` say the same, ``*.png`` are the pictures, and ``records.jsonl`` holds every
     record of every finished run with its passport and costs, one a line; ``analysis.jsonl`` the same of their analyses,
-    where there are any, ``numbers.jsonl`` those of the number probes and ``probes.jsonl`` those of the probes of their
-    context. Pictures of an earlier report that this one has no more are deleted.
+    where there are any, ``numbers.jsonl`` those of the number probes, ``probes.jsonl`` those of the probes of their
+    context and ``tuning.jsonl`` the records of trials of learning rates. Pictures of an earlier report that this one
+    has no more are deleted.
 
     Raises:
         ConfigError: where ``output`` is not the folder of a comparison or a file in it cannot be read.
@@ -36,7 +36,7 @@ def write_report(output: Path) -> tuple[Document, Path]:
     for old in folder.glob("*.png"):
         if old.name not in {plot.file for plot in document.plots}:
             old.unlink()
-    _write_rows(folder / "records.jsonl", record_rows(comparison))
+    _write_rows(folder / RECORDS, record_rows(comparison))
     for file, rows in extra_rows(comparison).items():
         if rows:
             _write_rows(folder / file, rows)
@@ -46,32 +46,6 @@ def write_report(output: Path) -> tuple[Document, Path]:
     page = folder / "report.html"
     write_atomically(page, render_html(document))
     return document, page
-
-
-def record_rows(comparison: Comparison) -> list[dict[str, Any]]:
-    """One mapping a record: variant, seed, the record as the run wrote it, and what the run cost."""
-    rows = []
-    for run in comparison.finished:
-        results = dict(run.results or {})
-        records = results.pop("records", [])
-        results.pop("finished", None)
-        records = [*records, *run.extrapolation]
-        rows += [{"variant": run.variant, "seed": run.seed, **record, "run": results} for record in records]
-    return rows
-
-
-def extra_rows(comparison: Comparison) -> dict[str, list[dict[str, Any]]]:
-    """What was asked of the runs beside their perplexity: by file, one mapping a record with its variant and seed.
-
-    The seed that a probe was drawn with is called ``drawn_with``.
-    """
-    rows: dict[str, list[dict[str, Any]]] = {name: [] for name in (ANALYSIS_FILE, NUMBERS_FILE, PROBES_FILE.name)}
-    for run in comparison.finished:
-        whose = {"variant": run.variant, "seed": run.seed}
-        rows[ANALYSIS_FILE] += [whose | record for record in run.analysis]
-        rows[NUMBERS_FILE] += [whose | record for record in read_probe(run.folder)]
-        rows[PROBES_FILE.name] += [{**record, "drawn_with": record["seed"], **whose} for record in run.probes]
-    return rows
 
 
 def _write_rows(file: Path, rows: Iterable[dict[str, Any]]) -> None:

@@ -102,6 +102,8 @@ def test_models_of_transformers(request, tokenizer, documents, row, brute, name)
     table = len(tokenizer) * 16
     assert card["embedding_parameters"] == table
     assert card["head_parameters"] == {"gpt2": 0, "llama": table}[name]
+    assert card["tied_parameters"] == {"gpt2": table, "llama": 0}[name]
+    assert card["head_table_bytes"] == 0
     assert card["parameters"] == sum(p.numel() for p in model.parameters())
 
 

@@ -110,7 +110,14 @@ def make_run() -> Callable[..., Path]:
                 "tokens_per_second": 6400.0 + 100 * seed,
                 "peak_memory_mb": 812.0 + seed,
                 "peak_memory_is": "resident memory of the process",
-                "parameters": {"total": 1_312_512, "embedding": 524_288, "head": 0, "other": 788_224},
+                "parameters": {
+                    "total": 1_312_512,
+                    "embedding": 524_288,
+                    "head": 0,
+                    "tied": 524_288,
+                    "other": 788_224,
+                    "head_table_bytes": 32_768,
+                },
                 "flops_per_token": 9_876_543.0,
                 "records": [
                     _record("validation", loss, seed, of_passport, **record_changes),

@@ -6,6 +6,7 @@ from lmzoo.train.report.glance import glance_table, headline
 from lmzoo.train.report.load import load_comparison
 from lmzoo.train.report.passport import like_groups, records_frame
 from lmzoo.train.report.tables import passport_rows, quality_tables
+from lmzoo.train.statistics.power import seeds_needed
 
 
 def tables_of(output):
@@ -28,11 +29,19 @@ def test_one_table_a_split_with_mean_spread_and_paired_difference(three_by_two):
     rotary = [math.exp(5.0), math.exp(5.02)]
     alibi = [math.exp(4.9), math.exp(4.96)]
     mean, sd = sum(alibi) / 2, abs(alibi[1] - alibi[0]) / math.sqrt(2)
-    differences = [a - r for a, r in zip(alibi, rotary, strict=True)]
+    logs = [math.log(a / r) for a, r in zip(alibi, rotary, strict=True)]  # -0.1 and -0.06
     assert validation.rows[1].cells[0].text == "2"
     assert str(validation.rows[1].cells[1]) == f"{mean:.1f} ± {sd:.1f}"
-    spread_of_differences = abs(differences[1] - differences[0]) / math.sqrt(2)
-    assert str(validation.rows[1].cells[2]) == f"−{abs(sum(differences) / 2):.1f} ± {spread_of_differences:.1f}"
+    half = 12.706204736 * abs(logs[1] - logs[0]) / 2  # t of one degree of freedom, sd / sqrt 2
+    ends = [100 * math.expm1(sum(logs) / 2 + sign * half) for sign in (-1, 1)]
+    assert str(validation.rows[1].cells[2]) == f"−7.7 % [−{-ends[0]:.1f}, +{ends[1]:.1f}]"
+    tests = cells(validation, "alibi")
+    assert tests["Δ nats a token"] == "−0.0800 [−0.3341, +0.1741]"
+    # on one degree p = 1 - 2 atan(t) / pi: t 4 and 17/3, p 0.156 and 0.111, the smaller doubled and the other lifted
+    assert [cells(validation, name)["p (Holm)"] for name in ("alibi", "none")] == ["0.222", "0.222"]
+    assert tests["Verdict"] == "tie"
+    assert tests["Seeds for 1 %"] == f"{int(seeds_needed(math.log(1.01), 0.04 / math.sqrt(2)))}"
+    assert [cells(validation, "rotary")[c] for c in ("p (Holm)", "Verdict", "Seeds for 1 %")] == ["–"] * 3
     assert [row.cells[1].best for row in validation.rows] == [False, True, False]
     assert str(validation.rows[0].cells[2]) == "–"
 
@@ -45,7 +54,9 @@ def test_one_seed_is_said_to_have_no_spread(make_comparison, make_run):
     assert str(tables[0].rows[1].cells[1]).endswith("n=1")
     assert "n=1: one seed: no spread." in tables[0].notes
     assert "±" not in str(tables[0].rows[1].cells[1])
-    assert headline(comparison, groups).endswith("One seed: no spread.")
+    assert headline(comparison, groups).endswith("One seed: no verdict.")
+    assert cells(tables[0], "b")["Verdict"] == "one seed"
+    assert cells(tables[0], "b")["p (Holm)"] == cells(tables[0], "b")["Seeds for 1 %"] == "–"
 
 
 @pytest.mark.parametrize(
@@ -88,13 +99,41 @@ def test_token_perplexity_is_only_compared_with_equal_tokenizers(make_comparison
     make_run(output, "b", 0, passport={"tokenizer_sha256": "77" * 32})
     comparison, groups, tables = tables_of(output)
     common, of_a, of_b = tables[:3]
-    assert common.columns == ["Runs", "Word perplexity", "Δ", "Bits per byte", "Δ"]
+    tests = ["p (Holm)", "Verdict", "Seeds for 1 %"]
+    assert common.columns == ["Runs", "Word perplexity", "Δ", "Bits per byte", "Δ", "Δ nats a word", *tests]
     assert [row.variant for row in common.rows] == ["a", "b"]
     assert "The rows use 2 tokenizers" in common.sentence
-    assert [of_a.columns, of_b.columns] == [["Runs", "Token perplexity", "Δ"]] * 2
+    assert of_a.columns == ["Runs", "Token perplexity", "Δ", "Δ nats a token", *tests]
+    assert of_b.columns == ["Runs", "Token perplexity", "Δ"]
     assert [[row.variant for row in table.rows] for table in (of_a, of_b)] == [["a"], ["b"]]
     assert "Bits per byte, test" in glance_table(comparison, groups).columns
     assert "Token perplexity, test" not in glance_table(comparison, groups).columns
+
+
+def test_equal_figures_are_an_exact_tie_and_a_real_difference_gets_its_word(make_comparison, make_run):
+    output = make_comparison(["a", "same", "low", "broken"], [0, 1, 2])
+    for seed, low in enumerate((4.50, 4.51, 4.49)):
+        make_run(output, "a", seed, loss=5.0)
+        make_run(output, "same", seed, loss=5.0)
+        make_run(output, "low", seed, loss=low)
+        make_run(output, "broken", seed, changes={"token_perplexity": None})
+    comparison, groups, tables = tables_of(output)
+    words = {row.variant: cells(tables[0], row.variant)["Verdict"] for row in tables[0].rows}
+    assert words == {"a": "–", "same": "exact tie", "low": "better", "broken": "no figure"}
+    assert cells(tables[0], "low")["p (Holm)"] == "<0.001"
+    assert cells(tables[0], "same")["Δ"] == "0.0000 [0.0000, 0.0000]"  # of bits per byte, the last of the row's
+    said = headline(comparison, groups)
+    assert said.startswith("low has the lowest test token perplexity")
+    assert "(token perplexity −39.3 % [−40.8, −37.8]; Holm-adjusted p <0.001: better). 3 seeds." in said
+
+
+def test_the_stated_effect_is_what_seeds_are_counted_for(three_by_two):
+    file = three_by_two / "comparison.yaml"
+    file.write_text(file.read_text() + "effect: 0.05\n")
+    comparison, groups, tables = tables_of(three_by_two)
+    needed = int(seeds_needed(math.log(1.05), 0.04 / math.sqrt(2)))
+    assert cells(tables[0], "alibi")["Seeds for 5 %"] == f"{needed}"
+    assert cells(glance_table(comparison, groups), "alibi")["Seeds for 5 %"] == f"{needed}"
 
 
 def test_other_versions_share_a_table_that_says_so(make_comparison, make_run):
@@ -149,6 +188,7 @@ def test_costs(three_by_two):
     row = cells(table, "alibi")
     assert row["Parameters"] == "1.31 M"
     assert row["embedding"] == "524 k"
+    assert (row["head"], row["tied"], row["head tables, bytes"]) == ("0", "524 k", "32.8 k")
     assert row["Training tokens/s"] == "6,450 ± 71"
     assert row["Peak memory"] == "813 MB"
     assert row["Training time"] == "1 min 36 s"

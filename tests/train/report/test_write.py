@@ -43,7 +43,7 @@ def test_both_forms_say_the_same(three_by_two):
                 assert cell.text in markdown
     assert document.headline in markdown
     assert "alibi has the lowest test token perplexity: 153.0 ± 6.5" in document.headline
-    assert "no test of significance was made" in document.headline
+    assert "(token perplexity −7.7 % [−28.4, +19.0]; Holm-adjusted p 0.222: tie). 2 seeds." in document.headline
     for variant in ("rotary", "alibi", "none"):
         assert f"--variants {variant} --output" in html
         assert f"--variants {variant} --output" in markdown
@@ -167,3 +167,24 @@ def test_the_terminal_shows_the_same_table_and_cuts_no_figure_off(three_by_two, 
     assert "…" not in text
     assert max(map(len, text.splitlines())) <= width
     assert text.count("┓") == len(terminal_tables(document, width))
+
+
+def test_the_claims_that_a_comparison_decides_are_in_its_report(make_comparison, make_run):
+    output = make_comparison(["full", "vq-1-kmeans"], [0, 1], name="heads-fine-tune")
+    for seed in (0, 1):
+        make_run(output, "full", seed, loss=5.0, passport={"head_parameters": 500_000})
+        make_run(output, "vq-1-kmeans", seed, loss=5.3 + 0.001 * seed, passport={"head_parameters": 5_000})
+    document, page = write_report(output)
+    assert [one.verdict for one in document.claims] == ["supported", "not supported"]
+    assert page.with_name("claims.png").is_file()
+    for text in (page.read_text(), page.with_name("report.md").read_text()):
+        assert text.index("Claims") < text.index("At a glance")
+        assert "The output layer has up to 99 % fewer parameters." in text
+        assert "heads-fine-tune: vq-1-kmeans against full" in text
+        assert "beyond the bound" in text
+
+
+def test_other_comparisons_have_no_claims(three_by_two):
+    document, page = write_report(three_by_two)
+    assert document.claims == []
+    assert "Claims" not in page.read_text()

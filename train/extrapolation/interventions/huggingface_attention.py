@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import torch
 from torch import Tensor
 from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
 from transformers.masking_utils import sdpa_mask
@@ -15,6 +14,7 @@ from ....errors import require
 from ....layers.key_selection import KeySelection
 from ....layers.softmax_mix import softmax_mix
 from ....layers.visibility import Visibility
+from ....models.host_call import key_mask_of
 
 _PREFIX = "lmzoo_limited_sdpa"
 # What a layer may hand over beside queries, keys and values, and what would change the attention if it were not None.
@@ -91,13 +91,5 @@ def _attention(option: str, window: int | None, selection: KeySelection | None) 
 def _visibility(query: Tensor, key: Tensor, mask: Tensor | None, option: str) -> Visibility:
     """What the library's mask says, or an error where it says more than causality and padding."""
     n_queries, n_keys = query.size(2), key.size(2)
-    if mask is None:
-        return Visibility(n_queries, n_keys, None, query.device)
-    visible = mask if mask.dtype == torch.bool else mask >= 0
-    # the last row sees every real key
-    real = visible[:, 0, -1].expand(query.size(0), -1)
-    ours = Visibility(n_queries, n_keys, None if bool(real.all()) else real, query.device)
-    rows = real[:, None, -n_queries:, None]
-    expected = "a causal mask with padding, or none"
-    require(torch.equal(ours.mask() & rows, visible & rows), option, expected, f"a mask {tuple(mask.shape)}")
-    return ours
+    real = key_mask_of(mask, query.size(0), n_queries, n_keys, option)
+    return Visibility(n_queries, n_keys, real, query.device)

@@ -1,4 +1,4 @@
-"""Means and spread over seeds, and differences paired by seed."""
+"""Means and spread over seeds."""
 
 from __future__ import annotations
 
@@ -30,17 +30,3 @@ def summarise(frame: pd.DataFrame, metric: str, variants: Sequence[str]) -> dict
     """The metric's spread over seeds for each variant that has rows in ``frame`` (columns variant, seed, metric)."""
     values = {name: frame.loc[frame["variant"] == name, metric].tolist() for name in variants}
     return {name: spread(rows) for name, rows in values.items() if rows}
-
-
-def paired_differences(frame: pd.DataFrame, metric: str, variant: str, baseline: str) -> Spread:
-    """Spread of (variant - baseline) over the seeds that both have, in ``frame`` (columns variant, seed, metric).
-
-    Runs of one seed saw the same batches in the same order, so that the order's share of the noise cancels.
-    """
-    by_seed = frame.pivot(index="seed", columns="variant", values=metric)
-    if variant not in by_seed or baseline not in by_seed:
-        return spread([])
-    seeds_of = {name: set(frame.loc[frame["variant"] == name, "seed"]) for name in (variant, baseline)}
-    common = sorted(seeds_of[variant] & seeds_of[baseline])
-    difference = by_seed.loc[common, variant] - by_seed.loc[common, baseline]
-    return spread(difference.tolist())

@@ -2,7 +2,7 @@ import math
 
 import pandas as pd
 import pytest
-from lmzoo.train.report.statistics import paired_differences, spread, summarise
+from lmzoo.train.statistics.spread import spread, summarise
 
 
 def test_mean_and_standard_deviation_divide_by_n_minus_one():
@@ -26,17 +26,6 @@ def test_a_run_without_a_figure_does_not_vanish_in_the_mean():
 def frame():
     rows = [("base", 0, 10.0), ("base", 1, 12.0), ("base", 2, 20.0), ("new", 0, 9.0), ("new", 1, 12.5), ("new", 7, 1.0)]
     return pd.DataFrame(rows, columns=["variant", "seed", "loss"])
-
-
-def test_differences_pair_by_the_seeds_both_have():
-    result = paired_differences(frame(), "loss", "new", "base")
-    assert result.n == 2
-    assert result.mean == pytest.approx((-1.0 + 0.5) / 2)
-    assert result.sd == pytest.approx(1.5 / math.sqrt(2))
-
-
-def test_no_common_seed_no_difference():
-    assert paired_differences(frame(), "loss", "new", "absent").n == 0
 
 
 def test_summary_leaves_out_variants_without_rows():

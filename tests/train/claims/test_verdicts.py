@@ -1,0 +1,209 @@
+"""From JSON Lines to verdicts, with figures worked by hand."""
+
+import math
+
+import pytest
+from lmzoo.train.claims import verdicts
+from lmzoo.train.claims.claim import Claim, ClaimsFile, Paper
+from lmzoo.train.claims.metrics import METRICS
+from lmzoo.train.claims.results import read_results
+from lmzoo.train.config import ConfigError
+from lmzoo.train.statistics.holm import holm
+
+PAPER = Paper("paper", "A title", "0000.00000", "withdrawn")
+
+
+def make_claim(metric, *, name="one", protocol=None, **fields):
+    settings = {key: setting.default for key, setting in METRICS[metric].settings.items()} | (protocol or {})
+    decided_by = {"comparison": "two", "comparison_file": "two.yaml", "variant": "new", "baseline": "base"}
+    return Claim(name, "s", "p", metric=metric, protocol=settings, **{**decided_by, **fields})
+
+
+def decide(folders, *claims):
+    return verdicts([ClaimsFile(PAPER, claims)], read_results(folders))
+
+
+def test_a_lower_perplexity_is_supported_as_a_ratio(results):
+    folder = results("two", {"base": [5.0, 5.1, 5.2], "new": [4.9, 5.0, 5.11]})
+    (one,) = decide([folder], make_claim("token_perplexity", direction="lower"))
+    assert one.verdict == "supported"
+    assert one.differences.values == pytest.approx((-0.1, -0.1, -0.09))
+    assert one.differences.seeds == (0, 1, 2)
+    half = 4.302652729911275 * 0.01 / math.sqrt(3) / math.sqrt(3)  # sd of the three is 0.01 / sqrt 3
+    assert (one.low, one.high) == pytest.approx((-0.29 / 3 - half, -0.29 / 3 + half))
+    assert one.variant_mean == pytest.approx((math.exp(4.9) + math.exp(5.0) + math.exp(5.11)) / 3)
+    words = decide([folder], make_claim("word_perplexity", direction="lower"))[0]
+    assert words.mean == pytest.approx(one.mean * 100 / 80)
+
+
+def test_only_seeds_in_common_count_and_one_decides_nothing(results):
+    folder = results("two", {"base": [5.0], "new": [4.0, 4.1, 4.2]})
+    (one,) = decide([folder], make_claim("cross_entropy", unit="absolute", direction="lower"))
+    assert (one.verdict, one.remark) == ("not tested", "one seed in common: no verdict below two")
+    assert one.mean == pytest.approx(-1.0)
+    assert math.isnan(one.low)
+    assert one.as_row()["low"] is None
+
+
+def test_what_is_missing_is_said(results):
+    folder = results("two", {"base": [5.0, 5.0]})
+    other = make_claim("token_perplexity", comparison="three")
+    reason = Claim("r", "s", "p", not_tested="a reason")
+    far = make_claim("token_perplexity", protocol={"multiple": 4}, variant="base", baseline="new")
+    found = decide([folder], make_claim("token_perplexity"), other, reason, far)
+    assert {one.verdict for one in found} == {"not tested"}
+    assert found[0].remark.startswith("no run of new has this figure")
+    assert found[1].remark == "there are no results of the comparison three"
+    assert found[2].remark == "a reason"
+    assert found[3].remark.startswith("no run of base has this figure")
+
+
+def test_unlike_figures_are_never_compared(results, extra_record):
+    more = [extra_record("new", seed, 4.0, passport={"text_sha256": "other"}) for seed in (0, 1)]
+    folder = results("two", {"base": [5.0, 5.1]}, more=more)
+    (one,) = decide([folder], make_claim("token_perplexity"))
+    assert one.remark == "the figures do not compare, since these differ: the text"
+
+
+def test_a_figure_that_is_no_number_decides_nothing(results, extra_record):
+    more = [extra_record("new", 0, 4.0), extra_record("new", 1, 4.0, token_perplexity=None)]
+    folder = results("two", {"base": [5.0, 5.1]}, more=more)
+    (one,) = decide([folder], make_claim("token_perplexity"))
+    assert (one.verdict, one.remark) == ("not tested", "a run has no figure, or one without a logarithm")
+
+
+def test_two_folders_of_one_comparison_are_refused(results):
+    first = results("two", {"base": [5.0, 5.0]})
+    second = results("elsewhere/two", {"base": [5.0, 5.0]})
+    with pytest.raises(ConfigError, match="--runs: expected one folder of the comparison two"):
+        decide([first, second], make_claim("token_perplexity"))
+
+
+def test_holm_goes_over_what_was_tested_of_a_paper(results):
+    folder = results("two", {"base": [5.0, 5.1, 5.2], "new": [4.9, 5.0, 5.11], "same": [5.0, 5.12, 5.19]})
+    claims = [
+        make_claim("token_perplexity"),
+        make_claim("token_perplexity", variant="same"),
+        Claim("r", "s", "p", not_tested="a reason"),
+    ]
+    found = decide([folder], *claims)
+    own = [one.p for one in found[:2]]
+    assert [one.adjusted_p for one in found[:2]] == pytest.approx(holm(own))
+    assert math.isnan(found[2].adjusted_p)
+    assert found[1].verdict == "tie"
+
+
+def documents(nats):
+    return {"document": [0, 1], "nll": [60 * nats, 40 * nats], "tokens": [60, 40], "words": [50, 30], "bytes": [1, 1]}
+
+
+def far_records(extra_record, nats):
+    """Extrapolations at one and eight lengths; nats by variant, then (at one, at eight) by seed."""
+    rows = []
+    for variant, of_seed in nats.items():
+        for seed, pair in enumerate(of_seed):
+            for length, x in zip((64, 512), pair, strict=True):
+                changes = {"intervention": None, "length": length, "longest": None, "by_document": documents(x)}
+                rows.append(extra_record(variant, seed, x, **changes))
+    return rows
+
+
+def test_figures_at_a_multiple_and_their_growth(results, extra_record):
+    rows = far_records(extra_record, {"base": [(5.0, 6.0), (5.1, 6.2)], "new": [(5.2, 5.25), (5.2, 5.3)]})
+    rows.append({**rows[1], "intervention": "window 8", "cross_entropy": 99.0})
+    folder = results("two", {"base": [1.0, 1.0], "new": [1.0, 1.0]}, more=rows)
+    at = {"protocol": {"multiple": 8}, "unit": "absolute"}
+    far, growth, alone = decide(
+        [folder],
+        make_claim("cross_entropy", **at, direction="lower", size=0.8),
+        make_claim("length_growth", **at, direction="lower"),
+        make_claim("length_growth", **at, direction="at_most", size=0.6, baseline=None),
+    )
+    assert far.differences.values == pytest.approx((-0.75, -0.9))
+    assert far.documents == pytest.approx((-0.825, -0.825))  # every document alike, the mean over seeds
+    assert growth.differences.values == pytest.approx((-0.95, -1.0))
+    assert alone.differences.values == pytest.approx((0.05, 0.1))
+    assert alone.verdict == "supported"  # 0.075 +- 12.7 x 0.025 = at most 0.39
+    assert alone.p == pytest.approx(1 - 2 / math.pi * math.atan(0.525 / 0.025))
+
+
+def test_exact_match_sums_its_strata(results):
+    def row(variant, seed, digits, right, operation="addition"):
+        one = {"variant": variant, "seed": seed, "probe": "exact_match", "operation": operation, "digits": digits}
+        passport = {"problems_sha256": "p", "train_digits": 3}
+        return one | {
+            "kind": "carry",
+            "trained_length": digits < 4,
+            "right": right,
+            "problems": 50,
+            "passport": passport,
+        }
+
+    numbers = [
+        row(v, s, d, r) for v, base in (("base", 10), ("new", 30)) for s in (0, 1) for d, r in ((2, base), (3, 5))
+    ]
+    numbers += [row("new", 0, 4, 50), row("base", 0, 2, 50, "subtraction")]
+    folder = results("two", {"base": [5.0]}, numbers=numbers)
+    (one,) = decide(
+        [folder], make_claim("exact_match", unit="absolute", direction="higher", protocol={"lengths": "trained"})
+    )
+    assert one.differences.values == pytest.approx((0.2, 0.2))
+    assert (one.variant_mean, one.baseline_mean) == pytest.approx((0.35, 0.15))
+    assert one.verdict == "supported"
+
+
+def test_analyses_are_read_and_an_unshifted_loss_counts_as_debiased(results):
+    def deciles(variant, seed, x, logits="plain"):
+        row = {"variant": variant, "seed": seed, "kind": "deciles", "logits": logits, "split": "test", "passport": {}}
+        return row | {"buckets": [{"bucket": "9", "cross_entropy": 1.0}, {"bucket": "10", "cross_entropy": x}]}
+
+    def written(variant, seed, x):
+        row = {"variant": variant, "seed": seed, "kind": "continuations", "source": "greedy", "passport": {}}
+        return [row | {"distinct_2": x}, row | {"source": "human", "distinct_2": 9.0}]
+
+    analysis = [deciles("base", s, 9.0) for s in (0, 1)] + [deciles("new", s, 8.0) for s in (0, 1)]
+    analysis += [deciles("new", s, 8.5 + 0.1 * s, "debiased") for s in (0, 1)]
+    analysis += [row for s in (0, 1) for row in (*written("base", s, 0.5), *written("new", s, 0.6))]
+    folder = results("two", {"base": [5.0]}, analysis=analysis)
+    plain, debiased, distinct = decide(
+        [folder],
+        make_claim("decile_cross_entropy", unit="absolute", direction="lower"),
+        make_claim("decile_cross_entropy", unit="absolute", direction="lower", protocol={"logits": "debiased"}),
+        make_claim("distinct_2", unit="absolute", direction="higher", protocol={"source": "greedy"}),
+    )
+    assert plain.differences.values == pytest.approx((-1.0, -1.0))
+    assert debiased.differences.values == pytest.approx((-0.5, -0.4))
+    assert distinct.differences.values == pytest.approx((0.1, 0.1))
+
+
+def test_parameters_are_compared_as_a_ratio(results, extra_record):
+    more = [extra_record("new", seed, 4.0, passport={"head_parameters": 1}) for seed in (0, 1)]
+    folder = results("two", {"base": [5.0, 5.0]}, more=more)
+    (one,) = decide([folder], make_claim("head_parameters", direction="lower", size=0.99))
+    assert (one.low, one.high) == pytest.approx((math.log(0.01), math.log(0.01)))
+    assert one.verdict == "supported"
+
+
+def test_passkeys_and_copies_at_their_length(results):
+    def passkey(variant, seed, depth, x):
+        row = {"variant": variant, "seed": seed, "probe": "passkey", "length": 256, "depth": depth, "accuracy": x}
+        return row | {"passport": {"train_length": 64}}
+
+    def copy(variant, seed, distance, x):
+        row = {"variant": variant, "seed": seed, "probe": "copy", "length": 256, "distance": distance, "accuracy": x}
+        return row | {"passport": {"train_length": 64}}
+
+    probes = [passkey(v, s, d, x + d) for v, x in (("base", 0.0), ("new", 0.2)) for s in (0, 1) for d in (0.0, 0.5)]
+    probes += [copy(v, s, d, x) for v, x in (("base", 0.1), ("new", 0.4)) for s in (0, 1) for d in (10, 200)]
+    folder = results("two", {"base": [5.0]}, probes=probes)
+    at = {"unit": "absolute", "direction": "higher"}
+    found = decide(
+        [folder],
+        make_claim("passkey_accuracy", **at, protocol={"multiple": 4}),
+        make_claim("copy_accuracy", **at, protocol={"multiple": 4}),
+        make_claim("copy_accuracy", **at, protocol={"multiple": 2}),
+    )
+    assert found[0].differences.values == pytest.approx((0.2, 0.2))
+    assert found[0].baseline_mean == pytest.approx(0.25)
+    assert found[1].differences.values == pytest.approx((0.3, 0.3))
+    assert found[2].verdict == "not tested"

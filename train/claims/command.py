@@ -1,0 +1,61 @@
+"""``lmzoo claims``: what our runs say of what the papers claim."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from jsonargparse import ArgumentParser
+
+from ..config import ConfigError
+from ..console import console, say
+from .judge import RULE
+from .read import read_claims, shipped_claims
+from .report import summary, terminal_table, write_claims
+from .results import Results, holds_results, read_results
+from .verdicts import verdicts
+
+_RUNS = Path("runs")
+_DESCRIPTION = f"""Hold the claims of papers against finished comparisons. A claims file states sentence, source,
+metric, protocol, direction, size and the runs that decide; nothing is trained or evaluated here.
+
+{RULE}
+
+Examples:
+  lmzoo claims
+  lmzoo claims configs/claims/vq-logits.yaml --runs runs/heads-fine-tune
+  lmzoo claims --runs notebooks/results --output claims"""
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Read claims and results, print the verdicts and write them."""
+    parser = ArgumentParser(prog="lmzoo claims", description=_DESCRIPTION)
+    parser.add_argument("files", type=str, nargs="*", help="claims files; those shipped with lmzoo if none is given")
+    parser.add_argument(
+        "--runs",
+        type=str,
+        nargs="+",
+        default=None,
+        help="folders of comparisons, or of the JSON Lines of their reports, or folders of such; runs if not given",
+    )
+    parser.add_argument("--output", type=str, default="runs/claims", help="folder of claims.md, .jsonl and .png")
+    a = parser.parse_args(list(arguments))
+    files = [read_claims(file) for file in a.files or shipped_claims()]
+    names = [file.paper.file for file in files]
+    if len(set(names)) < len(names):
+        raise ConfigError(f"expected different claims files, got {', '.join(names)}", key="files", place="command line")
+    results = read_results(a.runs) if a.runs else _default_results()
+    outcomes = verdicts(files, results)
+    console.print(terminal_table(outcomes))
+    say(summary(outcomes))
+    say(f"written to {write_claims(Path(a.output), outcomes)}, claims.jsonl and claims.png")
+    return 0
+
+
+def _default_results() -> list[Results]:
+    """The comparisons below ``runs``; none where there are none, so that a first call shows what could be tested."""
+    below = _RUNS.iterdir() if _RUNS.is_dir() else ()
+    if any(map(holds_results, (_RUNS, *below))):
+        return read_results([_RUNS])
+    say(f"there is no comparison in the folder {_RUNS}; --runs names another one")
+    return []

@@ -1,0 +1,109 @@
+"""From claims and results to verdicts."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+
+from ..config import ConfigError
+from ..report.formats import listed
+from ..report.passport import WORDS
+from ..statistics.bootstrap import bootstrap_interval
+from ..statistics.holm import holm
+from ..statistics.paired import Paired, paired
+from .claim import Claim, ClaimsFile, Paper
+from .figures import Figure, differing
+from .judge import judge, threshold
+from .metrics import METRICS
+from .outcome import Outcome
+from .results import Results
+
+
+def verdicts(files: Sequence[ClaimsFile], results: Sequence[Results]) -> list[Outcome]:
+    """The outcome of every claim, in the order of the files; the p-values of each file's are corrected by Holm.
+
+    Raises:
+        ConfigError: two folders hold results of one comparison that a claim names.
+    """
+    found: list[Outcome] = []
+    for file in files:
+        own = [_decide(file.paper, claim, results) for claim in file.claims]
+        adjusted = holm([outcome.p for outcome in own])
+        found += [replace(outcome, adjusted_p=p) for outcome, p in zip(own, adjusted, strict=True)]
+    return found
+
+
+def _decide(paper: Paper, claim: Claim, results: Sequence[Results]) -> Outcome:
+    if claim.not_tested:
+        return Outcome(paper, claim, "not tested", claim.not_tested)
+    own = [one for one in results if one.name == claim.comparison]
+    if len(own) > 1:
+        folders = listed([str(one.place) for one in own])
+        raise ConfigError(f"expected one folder of the comparison {claim.comparison}, got {folders}", key="--runs")
+    if not own:
+        return Outcome(paper, claim, "not tested", f"there are no results of the comparison {claim.comparison}")
+    return _decide_by(paper, claim, own[0])
+
+
+def _decide_by(paper: Paper, claim: Claim, results: Results) -> Outcome:
+    metric = METRICS[claim.metric]
+    names = [claim.variant] if claim.baseline is None else [claim.variant, claim.baseline]
+    figures = [figure for figure in metric.read(results, claim.protocol) if figure.variant in names]
+
+    def untested(reason: str, **fields: object) -> Outcome:
+        outcome = Outcome(paper, claim, "not tested", reason, place=str(results.place))
+        return replace(outcome, **fields)  # type: ignore[arg-type]
+
+    for name in names:
+        if not any(figure.variant == name for figure in figures):
+            return untested(f"no run of {name} has this figure, which wants {metric.needs}")
+    by_name = {name: {f.seed: f for f in figures if f.variant == name} for name in names}
+    seeds = sorted(set.intersection(*(set(of_seed) for of_seed in by_name.values())))
+    used = [by_name[name][seed] for name in names for seed in seeds]
+    if unlike := differing(used):
+        what = listed([WORDS.get(field, field) for field in unlike])
+        return untested(f"the figures do not compare, since these differ: {what}")
+    differences = _differences(claim, by_name)
+    fields = {
+        "differences": differences,
+        "variant_mean": _mean([by_name[claim.variant][seed] for seed in seeds]),
+        "baseline_mean": math.nan if claim.baseline is None else _mean([by_name[claim.baseline][s] for s in seeds]),
+        "documents": _documents(claim, by_name, seeds),
+    }
+    if differences.n < 2:
+        what = "one seed" if differences.n else "no seed"
+        return untested(f"{what} {'in common' if claim.baseline else 'so far'}: no verdict below two", **fields)
+    low, high = differences.interval()
+    if math.isnan(low):
+        return untested("a run has no figure, or one without a logarithm", **fields)
+    verdict, remark = judge(low, high, claim)
+    outcome = Outcome(paper, claim, verdict, remark, low=low, high=high, p=differences.p_value(threshold(claim)))
+    return replace(outcome, place=str(results.place), **fields)  # type: ignore[arg-type]
+
+
+def _differences(claim: Claim, by_name: dict[str, dict[int, Figure]]) -> Paired:
+    values = {name: {seed: figure.value for seed, figure in own.items()} for name, own in by_name.items()}
+    if claim.baseline is None:
+        own = values[claim.variant]
+        return Paired(tuple(sorted(own)), tuple(own[seed] for seed in sorted(own)))
+    scale = "log" if claim.unit == "relative" else "linear"
+    return paired(values[claim.variant], values[claim.baseline], scale)  # type: ignore[arg-type]
+
+
+def _documents(claim: Claim, by_name: dict[str, dict[int, Figure]], seeds: Sequence[int]) -> tuple[float, float] | None:
+    if claim.baseline is None:
+        return None
+    pairs = []
+    for seed in seeds:
+        variant, baseline = by_name[claim.variant][seed], by_name[claim.baseline][seed]
+        if variant.documents is None or baseline.documents is None:
+            return None
+        if variant.documents["document"] != baseline.documents["document"]:
+            return None
+        pairs.append((variant.documents, baseline.documents))
+    return bootstrap_interval(pairs, by_name[claim.variant][seeds[0]].unit) if pairs else None
+
+
+def _mean(figures: Sequence[Figure]) -> float:
+    return math.fsum(f.value for f in figures) / len(figures) if figures else math.nan

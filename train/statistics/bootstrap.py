@@ -1,0 +1,54 @@
+"""Noise of the evaluation: how far a difference would move with other documents of the kind."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from ...errors import require
+from ..extrapolation.interval import RESAMPLES, UNITS, resampled_sums
+
+Sums = Mapping[str, Sequence[Any]]
+"""Sums by document: ``document``, ``nll``, ``tokens``, ``words``, ``bytes``, lists of equal length."""
+
+
+def bootstrap_interval(
+    pairs: Sequence[tuple[Sums, Sums]], unit: str = "tokens", *, resamples: int = RESAMPLES
+) -> tuple[float, float] | None:
+    """95 % percentile interval of the mean difference in nats a unit, variant - baseline, over resampled documents.
+
+    Documents are drawn with replacement, as many as there are, and the same draw serves both models of every pair: what
+    makes a document hard for both cancels. It is of these trained models; another seed is not in it.
+
+    Args:
+        pairs: (variant, baseline) sums, one pair a seed, all of the same documents.
+        unit: ``tokens``, ``words`` or ``bytes``.
+        resamples: how often documents are drawn.
+
+    Returns:
+        None without a pair, below two documents, and where a draw holds no unit.
+
+    Raises:
+        ArgumentError: the documents are not the same, or the unit is none.
+    """
+    require(unit in UNITS[1:], "unit", " or ".join(UNITS[1:]), unit)
+    differences = []
+    for variant, baseline in pairs:
+        same = list(variant["document"]) == list(baseline["document"])
+        require(same, "pairs", "sums of the same documents", f"{len(variant['nll'])} and {len(baseline['nll'])}")
+        if len(variant["nll"]) < 2:
+            return None
+        ratios = []
+        for sums in (variant, baseline):
+            totals = resampled_sums(sums, resamples=resamples)
+            amount = totals[:, UNITS.index(unit)]
+            if (amount == 0).any():
+                return None
+            ratios.append(totals[:, 0] / amount)
+        differences.append(ratios[0] - ratios[1])
+    if not differences:
+        return None
+    low, high = np.percentile(np.mean(differences, axis=0), (2.5, 97.5))
+    return float(low), float(high)
