@@ -85,7 +85,7 @@ class RayExecutor:
         """Hand a task over."""
         cpus, gpus = self._resources(needs)
         passed = {name: value for name, value in os.environ.items() if name.startswith(_PASSED_ON)}
-        environment = passed | thread_environment(self.threads)
+        environment = passed | thread_environment(self.threads, None)
         task = self._task.options(num_cpus=cpus, num_gpus=gpus, name=" ".join(words[-3:]))
         return RayWork(self._ray, task.remote(list(words), str(log), environment, str(Path.cwd())), log)
 
