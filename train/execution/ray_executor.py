@@ -58,8 +58,8 @@ class RayExecutor:
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # whose cluster it is decides what it reports
         try:
             self._ray.init(**options)
-        except (ConnectionError, ValueError) as error:
-            expected = f"local, auto or HOST:PORT of a running cluster ({' '.join(str(error).split())})"
+        except Exception as error:  # Ray raises a plain one where a cluster cannot be started in time
+            expected = f"local, auto or HOST:PORT of a cluster that answers ({' '.join(str(error).split())})"
             raise ArgumentError("ray_address", expected, self.address) from None
         self._task = self._ray.remote(max_retries=0)(_carry_out)
         return self
@@ -85,7 +85,7 @@ class RayExecutor:
         """Hand a task over."""
         cpus, gpus = self._resources(needs)
         passed = {name: value for name, value in os.environ.items() if name.startswith(_PASSED_ON)}
-        environment = passed | thread_environment(self.threads)
+        environment = passed | thread_environment(self.threads, None)
         task = self._task.options(num_cpus=cpus, num_gpus=gpus, name=" ".join(words[-3:]))
         return RayWork(self._ray, task.remote(list(words), str(log), environment, str(Path.cwd())), log)
 

@@ -30,9 +30,9 @@ def default_threads(jobs: int, environment: Mapping[str, str] = os.environ) -> i
     return min(share, int(given)) if given.isdecimal() and int(given) else share
 
 
-def thread_environment(threads: int, jobs: int = 1) -> dict[str, str]:
-    """The variables that give a process this budget, and tell it how many jobs the machine works at beside it."""
-    return {**dict.fromkeys((THREADS, *_LIBRARIES), str(threads)), JOBS: str(jobs)}
+def thread_environment(threads: int, jobs: int | None = 1) -> dict[str, str]:
+    """The variables that give a process this budget, and tell it how many jobs share the machine (None: not known)."""
+    return {**dict.fromkeys((THREADS, *_LIBRARIES), str(threads)), JOBS: "" if jobs is None else str(jobs)}
 
 
 def limit_threads() -> None:

@@ -36,13 +36,6 @@ COLUMNS = [
 ]
 
 
-# A comparison's runs do not take turns, so that what else the machine does falls on one of them alone.
-ONE_AFTER_ANOTHER = (
-    "Speed and memory were measured in one process after another on this machine; machine load shows in them. "
-    "For a speed claim see lmzoo bench."
-)
-
-
 def costs_frame(runs: list[Run]) -> pd.DataFrame:
     """One row a finished run; figures it does not have are NaN."""
     rows = []
@@ -128,6 +121,29 @@ def _joined(value: object) -> str:
     return "" if value is None else str(value)
 
 
+def sharing_sentence(runs: list[Run]) -> str:
+    """What else the machine did while these runs were measured, by the budgets in their ``environment.json``.
+
+    A comparison's runs do not take turns, so that what else the machine does falls on one of them alone.
+    """
+    of_each = set()
+    for run in runs:
+        budget = run.environment.get("budget") or {}
+        # a run without a budget was made by itself
+        of_each.add((run.environment.get("torch_threads"), budget["jobs"] if budget.get("threads") else 1))
+    jobs = {jobs for _, jobs in of_each}
+    if None in jobs:
+        where = "by tasks of a cluster, whose machines may have done other work too"
+    elif jobs <= {1}:
+        where = "in one process after another on this machine"
+    else:
+        where = f"with up to {max(jobs)} jobs at once on this machine"
+    text = f"Speed and memory were measured {where}; machine load shows in them. For a speed claim see lmzoo bench."
+    if len(of_each) > 1:
+        text += " The speeds do not compare: the runs had different numbers of threads, or of jobs beside them."
+    return text
+
+
 def memory_sentence(runs: list[Run]) -> str:
     """What the peaks of memory are, in the runs' own words (``peak_memory_is``)."""
     kinds = sorted({str((run.results or {}).get("peak_memory_is", "not recorded what")) for run in runs})
@@ -137,7 +153,7 @@ def memory_sentence(runs: list[Run]) -> str:
 
 def _notes(frame: pd.DataFrame, runs: list[Run]) -> list[str]:
     notes = [
-        ONE_AFTER_ANOTHER,
+        sharing_sentence(runs),
         "Training tokens/s is each run's median over its logged rows, without validation and checkpoint writing; "
         "then mean ± standard deviation over seeds, and the ratio of the means to the baseline's.",
         memory_sentence(runs),

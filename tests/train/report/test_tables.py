@@ -1,3 +1,4 @@
+import json
 import math
 
 import pytest
@@ -172,6 +173,28 @@ def test_speed_and_memory_say_how_they_were_measured(make_comparison, make_run, 
         assert "in one process after another on this machine; machine load shows in them. " in notes
         assert "For a speed claim see lmzoo bench." in notes
         assert f"Peak memory is the largest over seeds: {kind}." in notes
+
+
+@pytest.mark.parametrize(
+    ("budgets", "said"),
+    [
+        ([(1, 1), (1, 1)], "in one process after another on this machine; machine load shows in them. "),
+        ([(1, 4), (1, 4)], "with up to 4 jobs at once on this machine; machine load shows in them. "),
+        ([(1, None), (1, None)], "by tasks of a cluster, whose machines may have done other work too; "),
+        ([(1, 4), (2, 4)], "The speeds do not compare: "),
+        ([(1, 1), (1, 2)], "The speeds do not compare: "),
+    ],
+)
+def test_runs_that_shared_a_machine_say_so(make_comparison, make_run, budgets, said):
+    output = make_comparison(["a", "b"], [0])
+    for name, (threads, jobs) in zip("ab", budgets, strict=True):
+        make_run(output, name, 0)
+        environment = {"torch_threads": threads, "budget": {"threads": threads, "jobs": jobs}}
+        (output / name / "seed-0" / "environment.json").write_text(json.dumps(environment))
+    comparison, groups, _ = tables_of(output)
+    notes = " ".join(glance_table(comparison, groups).notes)
+    assert said in notes
+    assert ("do not compare" in notes) == (len(set(budgets)) > 1)
 
 
 def test_unlike_measures_of_memory_do_not_compare(make_comparison, make_run):
