@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 from matplotlib.axes import Axes
 
@@ -31,33 +32,39 @@ def claims_plot(outcomes: Sequence[Outcome]) -> Plot:
         "with its own line and diamond, and read sizes in the figures. Circle: supported; cross: not supported; "
         "square: tie; hollow circle: not tested.",
         alt=f"Forest plot of {len(outcomes)} claims: {words.counts(outcomes)}.",
-        height=0.3 + 0.46 * len(rows),
-        narrow_height=0.3 + 0.6 * len(rows),
+        height=0.25 + 0.44 * sum(map(_room, rows)),
+        narrow_height=0.25 + 0.58 * sum(map(_room, rows)),
     )
 
 
 def _rows(outcomes: Sequence[Outcome]) -> list[Paper | Outcome]:
-    papers = dict.fromkeys(outcome.paper for outcome in outcomes)
-    return [row for paper in papers for row in (paper, *(one for one in outcomes if one.paper == paper))]
+    rows: list[Paper | Outcome] = []
+    for paper in dict.fromkeys(outcome.paper for outcome in outcomes):
+        rows += [paper, *(outcome for outcome in outcomes if outcome.paper == paper)]
+    return rows
+
+
+def _room(row: Paper | Outcome) -> float:
+    """The height of a row; without a figure there is no bar."""
+    return 1.0 if isinstance(row, Outcome) and math.isfinite(row.mean) else 0.6
 
 
 def _draw(axes: Axes, theme: Theme, rows: Sequence[Paper | Outcome]) -> None:
-    axes.set_xlim(-1.06, 1.06)
-    axes.set_ylim(len(rows) - 0.3, -0.3)
-    axes.set_xticks([])
-    axes.set_yticks([])
-    for side in ("left", "bottom"):
-        axes.spines[side].set_visible(False)
-    for side, text in (("right", "lower than the baseline ←  "), ("left", "  → higher")):
-        axes.text(0, len(rows) - 0.45, text, color=theme.quiet, fontsize=8.2, ha=side, va="center")
-    for height, row in enumerate(rows):
+    axes.set_axis_off()
+    height = 0.0
+    for row in rows:
         if isinstance(row, Outcome):
             _draw_row(axes, theme, height, row)
         else:
-            axes.text(-1.06, height + 0.2, row.file, color=theme.ink, fontsize=9.5, fontweight="bold", va="center")
+            axes.text(-1.06, height + 0.3, row.file, color=theme.ink, fontsize=9.5, fontweight="bold", va="center")
+        height += _room(row)
+    for side, text in (("right", "lower than the baseline ←  "), ("left", "  → higher")):
+        axes.text(0, height + 0.15, text, color=theme.quiet, fontsize=8.2, ha=side, va="center")
+    axes.set_xlim(-1.06, 1.06)
+    axes.set_ylim(height + 0.3, 0)
 
 
-def _draw_row(axes: Axes, theme: Theme, height: int, outcome: Outcome) -> None:
+def _draw_row(axes: Axes, theme: Theme, height: float, outcome: Outcome) -> None:
     """The claim's name and figures, and below them the bar on the scale of the row."""
     tested = outcome.verdict in _MARKS
     shape, place = _MARKS.get(outcome.verdict, ("o", 0))
@@ -65,9 +72,9 @@ def _draw_row(axes: Axes, theme: Theme, height: int, outcome: Outcome) -> None:
     low, mean, high = outcome.low, outcome.mean, outcome.high
     size = claimed(outcome.claim) if not outcome.claim.not_tested else None
     widest = max((abs(v) for v in (low, mean, high, size) if v is not None and math.isfinite(v)), default=0.0) or 1.0
-    bar = height + 0.24
+    bar = height + (0.74 if is_narrow(axes) else 0.64)
     if math.isfinite(mean):
-        axes.plot([0, 0], [bar - 0.16, bar + 0.16], color=theme.quiet, linewidth=1, zorder=1)
+        axes.plot([0, 0], [bar - 0.15, bar + 0.15], color=theme.quiet, linewidth=1, zorder=1)
         axes.plot([-1.06, 1.06], [bar, bar], color=theme.grid, linewidth=0.8, zorder=0)
         axes.plot([low / widest, high / widest], [bar] * 2, color=colour, linewidth=2.4, zorder=3)
         face = colour if tested else theme.page
@@ -77,10 +84,10 @@ def _draw_row(axes: Axes, theme: Theme, height: int, outcome: Outcome) -> None:
             axes.scatter(x, y, marker="D", s=34, zorder=5, facecolors="none", edgecolors=theme.ink, linewidths=1.1)
     figures = words.difference(outcome)
     text = f"{figures}: {outcome.verdict}" if math.isfinite(mean) else outcome.verdict
-    line = {"fontsize": 8.2, "va": "center", "zorder": 6}
+    line: dict[str, Any] = {"fontsize": 8.2, "va": "center", "zorder": 6}
     if is_narrow(axes):
-        axes.text(-1.06, height - 0.32, outcome.claim.name, color=theme.ink, **line)
-        axes.text(-1.06, height - 0.07, text, color=colour, **line)
+        axes.text(-1.06, height + 0.2, outcome.claim.name, color=theme.ink, **line)
+        axes.text(-1.06, height + 0.45, text, color=colour, **line)
     else:
-        axes.text(-1.06, height - 0.14, outcome.claim.name, color=theme.ink, **line)
-        axes.text(1.06, height - 0.14, text, color=colour, ha="right", **line)
+        axes.text(-1.06, height + 0.3, outcome.claim.name, color=theme.ink, **line)
+        axes.text(1.06, height + 0.3, text, color=colour, ha="right", **line)

@@ -100,8 +100,8 @@ def _png(draw: Draw, theme: Theme, width: float, height: float) -> bytes:
         figure = Figure(figsize=(width, height), dpi=DPI, facecolor=theme.page, layout="constrained")
         canvas = FigureCanvasAgg(figure)
         draw(figure.add_subplot(), theme)
-        canvas.draw()
-        image = Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3])
+        canvas.draw()  # type: ignore[no-untyped-call]
+        image = Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3])  # type: ignore[no-untyped-call]
     stream = io.BytesIO()
     # a page holds four of each: a palette makes them a third as large, and nobody sees which
     image.quantize(_COLOURS, dither=Image.Dither.NONE).save(stream, format="PNG", optimize=True)

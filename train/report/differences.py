@@ -26,7 +26,11 @@ def test_cells(tested: Tested | None) -> list[Cell]:
     """The adjusted p, the word, and the seeds that the stated effect needs; dashes for the baseline."""
     if tested is None:
         return [Cell(NONE)] * 3
-    return [Cell(p_value(tested.adjusted_p)), Cell(tested.verdict, mark=_MARKS.get(tested.verdict, "open")), Cell(plain(tested.seeds_needed, 0))]
+    return [
+        Cell(p_value(tested.adjusted_p)),
+        Cell(tested.verdict, mark=_MARKS.get(tested.verdict, "open")),
+        Cell(plain(tested.seeds_needed, 0)),
+    ]
 
 
 def test_note(metric: str, baseline: str, effect: float) -> str:

@@ -92,7 +92,9 @@ def _cost(box: Box, own: Place, others: Sequence[Box], points: Sequence[Place], 
     area = (padded[2] - padded[0]) * (padded[3] - padded[1])
     outside = area - _shared(padded, bounds)
     end = (min(max(own[0], box[0]), box[2]), min(max(own[1], box[1]), box[3]))
-    return 10.0 * covered + 400.0 * hidden + 10.0 * outside + math.dist(end, own)
+    # of places as good as each other the one to the right, where one reads on
+    turned = abs((box[1] + box[3]) / 2 - own[1]) + (20.0 if box[0] < own[0] else 0.0)
+    return 10.0 * covered + 400.0 * hidden + 10.0 * outside + math.dist(end, own) + 0.1 * turned
 
 
 def _shared(one: Box, other: Box) -> float:

@@ -19,14 +19,14 @@ from .theme import Theme
 
 # column of the costs -> file, what it is called, the axis, which way it is better
 _COSTS: dict[str, tuple[str, str, str, Better]] = {
-    "tokens_per_second": ("speed", "speed", "training tokens/s, more to the right", "higher"),
-    "peak_memory_mb": ("memory", "memory", "peak memory in MB, less to the left", "lower"),
+    "tokens_per_second": ("speed", "speed", "training tokens/s (faster to the right)", "higher"),
+    "peak_memory_mb": ("memory", "memory", "peak memory, MB (less to the left)", "lower"),
 }
 _NO_BENCHMARK = f"No benchmark: {ONE_AFTER_ANOTHER[0].lower()}{ONE_AFTER_ANOTHER[1:]}"
 
 
 def pareto_section(comparison: Comparison, groups: Sequence[Group]) -> Section:
-    """Quality on the last split against what the runs cost; empty with fewer than two variants to set beside each other.
+    """Quality on the last split against what the runs cost; empty where no two variants have both.
 
     Speeds of unlike machines, and memories that measure different things, are not drawn; the sentence says so.
     """
@@ -55,8 +55,8 @@ def _plot(comparison: Comparison, group: Group, cost: str, found: list[Point]) -
         lambda axes, theme: _draw(axes, theme, comparison, found, best, (axis, unit)),
         file=f"quality-{file}{'' if group.of == 1 else f'-{group.place}'}.png",
         title=f"Quality against {word}, {group.label[0].lower()}{group.label[1:]}",
-        caption=f"Loss in {unit}, lower is better. The line is the frontier: {listed(names)}; no other variant has both "
-        f"less loss and better {word}. It is drawn through means and knows nothing of chance. {spread}",
+        caption=f"Loss in {unit}, lower is better. The line is the frontier: {listed(names)}; no other variant has "
+        f"both less loss and better {word}. It is drawn through means and knows nothing of chance. {spread}",
         alt=f"{unit.capitalize()} against {word}: {told}. On the frontier: {listed(names)}.",
         height=4.0,
         narrow_height=4.4,
@@ -83,7 +83,8 @@ def _draw(
     for point in found:
         colour = styles[point.variant][0]
         if len(point.seeds) > 1:
-            axes.scatter(*zip(*point.seeds, strict=True), s=12, color=colour, alpha=0.45, linewidths=0, zorder=3)
+            costs, losses = zip(*point.seeds, strict=True)
+            axes.scatter(costs, losses, s=12, color=colour, alpha=0.45, linewidths=0, zorder=3)
         # a ring tells the frontier's points without their colour
         edge = theme.ink if point in best else colour
         axes.scatter([point.cost], [point.loss], s=52, color=colour, edgecolors=edge, linewidths=1.2, zorder=4)

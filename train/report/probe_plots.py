@@ -147,7 +147,9 @@ def _passkey_plot(comparison: Comparison, one: Probed, suffix: str) -> Plot:
         figure = axes.figure
         across = min(_NARROW_COLUMNS if is_narrow(axes) else _COLUMNS, len(names))
         axes.remove()
-        maps = figure.subplots(math.ceil(len(names) / across), across, sharex=True, sharey=True, squeeze=False).flatten()
+        maps = figure.subplots(
+            math.ceil(len(names) / across), across, sharex=True, sharey=True, squeeze=False
+        ).flatten()
         styles = theme.styles(comparison.variants, comparison.baseline)
         colours = LinearSegmentedColormap.from_list("share", [theme.page, theme.palette[0]])
         for panel, name in zip(maps, names):

@@ -21,15 +21,13 @@ class Repeat:
     Attributes:
         command: trains and evaluates the variant with all its seeds, and writes a report of it.
         runs: for each finished seed its label and the command that trains that run alone.
-        behind: what the figures were made with: commit, versions, and hashes of tokenizer and text.
-        needs: what the command wants: corpus, other models, memory, time.
+        facts: what the runs were made with and what they took, by name, as far as not all rows share it.
     """
 
     variant: str
     command: str
     runs: list[tuple[str, str]]
-    behind: list[tuple[str, str]]
-    needs: list[tuple[str, str]]
+    facts: list[tuple[str, str]]
 
 
 class Repeats:
@@ -37,11 +35,28 @@ class Repeats:
 
     Args:
         comparison: as read back.
+
+    Attributes:
+        shared: facts that all rows with a finished run have in common: commit, hashes, text, machine.
+        rows: one a variant.
     """
 
     def __init__(self, comparison: Comparison) -> None:
         self.comparison = comparison
-        self.rows = [self._row(name) for name in comparison.variants]
+        runs = {name: [run for run in comparison.finished if run.variant == name] for name in comparison.variants}
+        facts = {name: {**_behind(own), **_needs(own)} for name, own in runs.items()}
+        of_all = [set(one.items()) for name, one in facts.items() if runs[name]]
+        common = set.intersection(*of_all) if of_all else set()
+        self.shared = [fact for fact in next((one for one in facts.values() if one), {}).items() if fact in common]
+        self.rows = [
+            Repeat(
+                name,
+                self.command([name]),
+                [(f"seed {run.seed}", self._fit(run)) for run in own],
+                [fact for fact in facts[name].items() if fact not in common],
+            )
+            for name, own in runs.items()
+        ]
 
     def command(self, variants: Iterable[str]) -> str:
         """``lmzoo compare`` for some variants with the report's seeds, into a folder of its own."""
@@ -50,45 +65,35 @@ class Repeats:
         words = ["lmzoo", "compare", str(output / COMPARISON_FILE), "--variants", ",".join(variants)]
         return shlex.join([*words, "--seeds", seeds, "--output", f"{output}-again"])
 
-    def _row(self, variant: str) -> Repeat:
-        runs = [run for run in self.comparison.finished if run.variant == variant]
-        return Repeat(
-            variant,
-            self.command([variant]),
-            [(f"seed {run.seed}", self._fit(run)) for run in runs],
-            _behind(runs),
-            _needs(runs),
-        )
-
     def _fit(self, run: Run) -> str:
         again = run_folder(Path(f"{self.comparison.output}-again"), run.variant, run.seed)
         return shlex.join(["lmzoo", "fit", "--config", str(run.folder / "config.yaml"), "--run_dir", str(again)])
 
 
-def _behind(runs: Sequence[Run]) -> list[tuple[str, str]]:
+def _behind(runs: Sequence[Run]) -> dict[str, str]:
     records = [record for run in runs for record in (run.results or {}).get("records", [])]
     found = {
         "commit": _all(_of_passport(record, "commit") for record in records),
         "versions": _all(_versions(record) for record in records),
-        "tokenizer": _all(_of_passport(record, TOKENIZER) for record in records),
+        "tokenizer, SHA-256": _all(_of_passport(record, TOKENIZER) for record in records),
     }
     for split in dict.fromkeys(str(record["split"]) for record in records):
         own = (record for record in records if record["split"] == split)
-        found[f"{split} text"] = _all(_of_passport(record, "text_sha256") for record in own)
-    return [(name, value) for name, value in found.items() if value]
+        found[f"{split} text, SHA-256"] = _all(_of_passport(record, "text_sha256") for record in own)
+    return {name: value for name, value in found.items() if value}
 
 
-def _needs(runs: Sequence[Run]) -> list[tuple[str, str]]:
+def _needs(runs: Sequence[Run]) -> dict[str, str]:
     configs = [flatten(run.config) for run in runs]
     found = {
-        "text": _all(config.get("data.source") for config in configs),
+        "corpus": _all(config.get("data.source") for config in configs),
         "a trained model": _all(config.get("init_from") for config in configs),
         "precision": _all(config.get("trainer.precision") for config in configs),
         "peak memory": _most(runs, "peak_memory_mb", lambda value: f"{plain(value, 0)} MB"),
         "time to train a seed": _most(runs, "seconds", duration),
         "on": _all(_machine(run) for run in runs),
     }
-    return [(name, value) for name, value in found.items() if value]
+    return {name: value for name, value in found.items() if value}
 
 
 def _of_passport(record: Row, field: str) -> object:
@@ -96,7 +101,9 @@ def _of_passport(record: Row, field: str) -> object:
 
 
 def _versions(record: Row) -> str:
-    return ", ".join(f"{name} {value}" for name, value in ((record.get("passport") or {}).get("versions") or {}).items())
+    return ", ".join(
+        f"{name} {value}" for name, value in ((record.get("passport") or {}).get("versions") or {}).items()
+    )
 
 
 def _machine(run: Run) -> str:
