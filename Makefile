@@ -12,11 +12,12 @@ PYTEST_ARGUMENTS ?= -n auto --dist loadfile
 # Threads that spin while they wait slow each other down where cores are few.
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: help setup demo test lint types unit format clean
+.PHONY: help setup demo docs test lint types unit format clean
 
 help:
 	@echo "make demo    train and compare three small models on embedded text; prints a table and the report's path"
 	@echo "make test    lint, types and all tests"
+	@echo "make docs    the documentation as a web site in site/"
 	@echo "make setup   only the environment in $(VENV)"
 	@echo "make lint | types | unit | format    the single steps"
 	@echo "make clean   remove the environment and caches (runs/ stays)"
@@ -31,9 +32,13 @@ $(STAMP): pyproject.toml constraints.txt Makefile
 	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv $(VENV) || \
 	  { echo "$(PYTHON) could not make an environment with pip in it. On Debian and Ubuntu: apt install python3-venv"; exit 1; }
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check $$(grep '^torch==' constraints.txt)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,eval]'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,eval,ray,docs,notebooks]'
 	@touch $(STAMP)
 	@echo "== $(VENV) is ready =="
+
+docs: setup
+	@echo "== documentation (mkdocs, strict) =="
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 
 demo: setup
 	@echo "== comparing rotary, complex and softplus attention on embedded text (a few minutes) =="

@@ -49,6 +49,8 @@ class AdaptiveSoftmaxHead(Head):
         ArgumentError: a value is out of range, a cluster's rank falls below 1, or counts do not fit.
     """
 
+    why_fixed = "sorts tokens into clusters by training frequency, which new ones do not have"
+
     rank: Tensor
 
     def __init__(

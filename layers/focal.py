@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -25,6 +27,8 @@ class Focal(Loss):
 
     Source: Lin et al. 2017, arXiv:1708.02002.
     """
+
+    neutral: ClassVar[Mapping[str, Any]] = {"gamma": 0.0}
 
     def __init__(self, gamma: float = 2.0) -> None:
         super().__init__()

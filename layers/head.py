@@ -32,6 +32,9 @@ class Head(nn.Module):
     needs_trained_model: str | None = None
     """Why training can begin only from a trained model, and what else to choose; None where it can begin without."""
 
+    why_fixed: str = "cannot be resized"
+    """Why the vocabulary cannot be resized, as :meth:`resize` says it."""
+
     takes_row_weight: ClassVar[bool] = False
     """Whether :meth:`nll` has the argument ``row_weight``."""
 
@@ -65,6 +68,17 @@ class Head(nn.Module):
     def tie(self, embedding: nn.Parameter) -> None:
         """Share the input embedding (V, d)."""
         raise ArgumentError("tied", "a head that can share the embedding", type(self).__name__)
+
+    def resize(self, vocab_size: int, *, std: float | None = None) -> None:
+        """Change to another V in place: the first tokens keep their parameters, for new ones see ``resized_rows``.
+
+        A tied head is given the resized embedding by :meth:`tie` afterwards.
+
+        Raises:
+            ArgumentError: the head's tokens are more than rows of a matrix.
+        """
+        expected = f"{self.vocab_size}: {type(self).__name__} {self.why_fixed}"
+        raise ArgumentError("vocab_size", expected, vocab_size)
 
     def debias(self, log_weight: Tensor) -> Head:
         """A head of the distribution q(t) / w(t), normalised, where this one's is q(t).

@@ -11,6 +11,7 @@ from .debiased_head import check_log_weight
 from .full_precision import full_dtype
 from .head import Head
 from .linear_nll import linear_nll
+from .resized_rows import resized_rows
 from .row_forecast import RowForecast
 
 
@@ -55,6 +56,15 @@ class LinearHead(Head):
         shape = (self.vocab_size, self.d_model)
         require(tuple(embedding.shape) == shape, "embedding", f"shape {shape}", tuple(embedding.shape))
         self.weight = embedding
+
+    def resize(self, vocab_size: int, *, std: float | None = None) -> None:
+        """Another V in place; of a tied head only b, until :meth:`tie` brings the resized embedding."""
+        require(vocab_size >= 1, "vocab_size", "an integer of at least 1", vocab_size)
+        self.vocab_size = vocab_size
+        if self.offset is not None:
+            self.offset = resized_rows(self.offset, vocab_size, std)
+        if self.weight is not None:
+            self.weight = None if self.tied else resized_rows(self.weight, vocab_size, std)
 
     def forward(self, hidden: Tensor) -> Tensor:
         """Logits (..., V) of hidden (..., d), in its dtype; under autocast float32, in which b is added unrounded."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
@@ -12,6 +14,9 @@ class Loss(nn.Module):
 
     A loss that wants to know the corpus defines ``use_corpus(statistics)``, called before training starts.
     """
+
+    neutral: ClassVar[Mapping[str, Any] | None] = None
+    """Constructor arguments with which the loss is cross-entropy to the last bit; None where there are none."""
 
     @abstractmethod
     def forward(self, nll: Tensor, target: Tensor) -> Tensor:

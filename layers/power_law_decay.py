@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -51,6 +52,7 @@ class PowerLawDecay(Loss):
     Source: arXiv:2505.16900, which reports no experiments.
     """
 
+    neutral: ClassVar[Mapping[str, Any]] = {"alpha": 0.0, "normalization": "corpus_mean"}
     token_counts: Tensor | None
 
     def __init__(

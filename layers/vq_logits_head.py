@@ -29,7 +29,7 @@ class VQLogitsHead(Head):
     p(i | h) = softmax_k(l_k + log m_k)[M(i)] p(i | M(i), h), where the second factor and m_k are (VQ-Logits,
     arXiv:2505.10202, is ``none``; ``class_softmax`` is the class-based softmax of Goodman, 2001, over its codes):
 
-    | ``within_code``   | p(i | code, h)                               | m_k            | parameters beside C   |
+    | ``within_code``   | p(i given code, h)                           | m_k            | parameters beside C   |
     | ----------------- | -------------------------------------------- | -------------- | --------------------- |
     | ``none``          | 1 / n_k, n_k tokens share the code           | n_k            | none                  |
     | ``unigram``       | training frequency (+ 1) within the code     | 1              | none (V counts)       |
@@ -103,6 +103,7 @@ class VQLogitsHead(Head):
         widest = vocab_size - 1 if isinstance(mapping, str) and mapping == "cooccurrence" else cooccurrence_rank
         expected = f"an integer of at least 1, for cooccurrence below {vocab_size}, the vocabulary's size"
         require(1 <= cooccurrence_rank <= widest, "cooccurrence_rank", expected, cooccurrence_rank)
+        self.why_fixed = "gives tokens their codes by the training data, which does not know new ones"
         self.codebook_size = codebook_size
         self.mapping: str | list[int]
         self._given: Tensor | None = None

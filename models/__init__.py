@@ -6,7 +6,8 @@ Importing registers the form with the Auto classes, and softplus attention with 
 from .attention_interface import ATTENTION_IMPLEMENTATIONS
 from .counting import Counts, count, count_built
 from .decoder import Decoder
-from .huggingface import LMZooConfig, LMZooForCausalLM
+from .huggingface import LMZooForCausalLM
+from .huggingface_config import LMZooConfig
 from .number_embedding import NUMBER_EMBEDDINGS, structured_start
 from .parts import build, describe
 from .replace_attention import replace_attention

@@ -27,6 +27,7 @@ class Counts:
         head_table_bytes: what the head stores beside parameters, such as which code each token shares: its buffers in
             the state dict. Tables that follow from these are in memory, not in files, and do not count.
         matmul_weights: weights that multiply each training token.
+        head_matmul_weights: those of them that the head states, shared ones included.
         attention_flops: for each layer, forward FLOPs a token of its score and value products, by context length.
     """
 
@@ -37,19 +38,25 @@ class Counts:
     other: int
     head_table_bytes: int
     matmul_weights: int
+    head_matmul_weights: int
     attention_flops: tuple[Callable[[int], float], ...]
 
-    def training_flops_per_token(self, context_length: int) -> float:
+    def training_flops_per_token(self, context_length: int, *, head: bool = True) -> float:
         """Floating-point operations of one training token, forward and backward, in a full context of T tokens.
 
         6 W + 3 A. W = ``matmul_weights``: those of every ``nn.Linear`` outside the head, and what the head states in
         ``matmul_weights()``, shared weights included, since they multiply too; an embedding lookup does not. A sums
         what the attention layers state in ``product_flops(T)``, averaged over causal rows. One multiply-add is two
-        operations; the backward pass is twice the forward. Elementwise work and recomputation are not counted, nor
-        are products of a user's part that are made without ``nn.Linear``.
+        operations; the backward pass is twice the forward. Without ``head`` the head's weights are left out of W.
+
+        Not counted: elementwise work, such as the phases of ``ComplexAttention``, the softplus and the re-weighting of
+        ``SoftplusAttention`` or the look-up of ``T5Bias``; what an implementation does beyond the equation, such as
+        scores made again in the backward pass or the 8 channels that carry the bias of ``ALiBi``; products of a user's
+        part that are made without ``nn.Linear``. So equal FLOPs are not equal time.
         """
         require(context_length >= 1, "context_length", "an integer of at least 1", context_length)
-        return 6.0 * self.matmul_weights + 3.0 * sum(flops(context_length) for flops in self.attention_flops)
+        weights = self.matmul_weights - (0 if head else self.head_matmul_weights)
+        return 6.0 * weights + 3.0 * sum(flops(context_length) for flops in self.attention_flops)
 
     def as_dict(self) -> dict[str, int]:
         """The parameter counts and the bytes of the head's tables, ready for JSON."""
@@ -79,6 +86,7 @@ def count_built(model: Decoder) -> Counts:
         other=total - embedding - head,
         head_table_bytes=_table_bytes(model.head),
         matmul_weights=sum(m.weight.numel() for m in linears) + model.head.matmul_weights(),
+        head_matmul_weights=model.head.matmul_weights(),
         attention_flops=tuple(m.product_flops for m in model.modules() if isinstance(m, Attention)),
     )
 

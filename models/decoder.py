@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from ..errors import ArgumentError, require
 from ..layers import Attention, Head, LinearHead, NoPosition, Position, RMSNorm, SoftmaxAttention, SwiGLU
 from ..layers.cache import CacheLike
+from ..layers.resized_rows import resized_rows
 from .parts import build, describe, split
 
 TIED_HEAD = partial(LinearHead, tied=True)
@@ -22,6 +23,9 @@ TIED_HEAD = partial(LinearHead, tied=True)
 
 class Block(nn.Module):
     """x + attention(norm(x)), then x + feed_forward(norm(x)); x (B, T, d)."""
+
+    recompute: Callable[..., Any] | None = None
+    """Runs the layer in training without keeping what its backward pass needs, as ``torch.utils.checkpoint`` does."""
 
     def __init__(self, attention: Attention, feed_forward: nn.Module, norms: tuple[nn.Module, nn.Module]) -> None:
         super().__init__()
@@ -31,6 +35,13 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor, mask: Tensor | None, cache: CacheLike | None, layer_index: int, p: float) -> Tensor:
         """One layer; ``p`` is the dropout rate of both branches."""
+        # run a second time, a layer would append to its cache a second time
+        if self.recompute is not None and self.training and cache is None:
+            z: Tensor = self.recompute(self._layer, x, mask, None, layer_index, p)
+            return z
+        return self._layer(x, mask, cache, layer_index, p)
+
+    def _layer(self, x: Tensor, mask: Tensor | None, cache: CacheLike | None, layer_index: int, p: float) -> Tensor:
         mixed = self.attention(self.attention_norm(x), mask, cache, layer_index)
         x = x + nn.functional.dropout(mixed, p, self.training)
         y: Tensor = x + nn.functional.dropout(self.feed_forward(self.feed_forward_norm(x)), p, self.training)
@@ -156,11 +167,22 @@ class Decoder(nn.Module):
             attention_mask: (B, Tk) bool over all keys, cached ones included; true = real token.
             cache: keys and values of the tokens before these; it is extended.
         """
-        x: Tensor = self.embedding(input_ids)
+        return self.contextualise(self.embedding(input_ids), attention_mask, cache)
+
+    def contextualise(
+        self,
+        x: Tensor,
+        attention_mask: Tensor | None = None,
+        cache: CacheLike | None = None,
+        states: list[Tensor] | None = None,
+    ) -> Tensor:
+        """As :meth:`hidden`, from token embeddings x (B, T, d); what each block reads is appended to ``states``."""
         if self.position is not None:
             x = x + self.position.encode(self._token_index(x, attention_mask, cache), x)
         x = nn.functional.dropout(x, self.dropout, self.training)
         for i, block in enumerate(self.blocks):
+            if states is not None:
+                states.append(x)
             x = block(x, attention_mask, cache, i, self.dropout)
         y: Tensor = self.norm(x)
         return y
@@ -191,6 +213,27 @@ class Decoder(nn.Module):
             return self.head.nll(rows, target)
         nll: Callable[..., Tensor] = self.head.nll
         return nll(rows, target, row_weight=row_weight)
+
+    def resize(self, vocab_size: int, *, std: float | None = None) -> None:
+        """Change the vocabulary in place: the first tokens stay, at its end some are added or taken away.
+
+        Parameters are replaced, so an optimizer that has them must be made anew.
+
+        Args:
+            vocab_size: the new V.
+            std: new rows are Normal(0, ``std``) and new biases 0; None gives both the mean of the old ones.
+
+        Raises:
+            ArgumentError: the head cannot be resized; nothing has changed then.
+        """
+        require(vocab_size >= 1, "vocab_size", "an integer of at least 1", vocab_size)
+        if vocab_size == self.vocab_size:
+            return
+        self.head.resize(vocab_size, std=std)
+        self.embedding.weight = resized_rows(self.embedding.weight, vocab_size, std)
+        self.embedding.num_embeddings = self.vocab_size = vocab_size
+        if self.head.tied:
+            self.head.tie(self.embedding.weight)
 
     def _token_index(self, x: Tensor, attention_mask: Tensor | None, cache: CacheLike | None) -> Tensor:
         """Index of each token among the real tokens of its row, (B or 1, T)."""

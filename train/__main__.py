@@ -3,5 +3,7 @@
 import sys
 
 from .cli import main
+from .execution.thread_budget import limit_threads
 
+limit_threads()
 sys.exit(main())

@@ -17,6 +17,7 @@ from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 from lightning.pytorch.callbacks import Checkpoint
 
 from ..errors import require
+from .distributed import any_process
 
 _NAME = re.compile(r"step-(\d+)\.ckpt")
 
@@ -81,14 +82,16 @@ class ResumeCheckpoint(Checkpoint):
                 signal.signal(number, handler)
 
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *args: Any) -> None:
-        if self._asked_to_stop and self._step_ends_here(trainer) and not _validation_follows(trainer):
+        if not self._step_ends_here(trainer) or _validation_follows(trainer):
+            return
+        if any_process(trainer, self._asked_to_stop):
             self._save(trainer)
             raise RunInterrupted
-        if self._due(trainer) and not _validation_follows(trainer):
+        if self._due(trainer):
             self._save(trainer)
 
-    def on_validation_batch_end(self, *args: Any, **kwargs: Any) -> None:
-        if self._asked_to_stop:
+    def on_validation_batch_end(self, trainer: pl.Trainer, *args: Any, **kwargs: Any) -> None:
+        if any_process(trainer, self._asked_to_stop):
             raise RunInterrupted  # the last checkpoint is from before this validation, which will be made again
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
+from importlib import import_module
+from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
@@ -26,8 +30,31 @@ COMMANDS = {
     "diagnose": "plots of what a run's attention layers have learned",
     "analyze": "loss by token frequency, and how varied a run writes",
     "numbers": "how well a run calculates, and its loss on numbers apart from the rest",
+    "lm-eval": "the tasks of EleutherAI's evaluation harness on a run",
     "tokenizer": "train a tokenizer, or look at how one splits a text",
+    "check": "try everything that a part, ours or your own, promises",
+    "new": "write a starting file for a part of your own",
     "bench": "time our parts against their baselines, interleaved in one process",
+}
+
+# where the ``main`` of each command is
+_MODULES = {
+    "fit": "fit",
+    "validate": "evaluate",
+    "test": "evaluate",
+    "compare": "compare",
+    "claims": "claims.command",
+    "extrapolate": "extrapolation.command",
+    "generate": "generate",
+    "probe": "extrapolation.probes.command",
+    "diagnose": "diagnose",
+    "analyze": "analyze",
+    "numbers": "number_probe",
+    "lm-eval": "harness",
+    "tokenizer": "tokenizer_command",
+    "check": "check_command",
+    "new": "new_command",
+    "bench": "bench",
 }
 
 
@@ -44,7 +71,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if command not in COMMANDS:
             raise ConfigError(f"no command {command!r}; nearest: {', '.join(nearest(command, COMMANDS))}")
-        return _implementation(command)(rest)
+        with _own_classes(rest):
+            return _implementation(command)(rest)
     except (ConfigError, ArgumentError) as error:
         Console(stderr=True, soft_wrap=True).print(Text.assemble(("error: ", "bold red"), str(error)))
         return 2
@@ -53,55 +81,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
 
 
+def _own_classes(words: Sequence[str]) -> contextlib.AbstractContextManager[None]:
+    """With ``--allow_classes`` class paths may lead into the working directory, which is not on Python's path."""
+    if not {"--allow_classes", "--allow-classes"} & set(words):
+        return contextlib.nullcontext()
+    from .own_code import importable
+
+    return importable(Path.cwd())
+
+
 def _implementation(command: str) -> Callable[[list[str]], int]:
     # imported late: `lmzoo --help` answers at once
-    if command == "fit":
-        from .fit import fit
-
-        return fit
-    if command in ("validate", "test"):
-        from .evaluate import evaluate
-
-        return lambda rest: evaluate(command, rest)
-    if command == "compare":
-        from .compare import main as compare
-
-        return compare
-    if command == "claims":
-        from .claims.command import main as claims
-
-        return claims
-    if command == "extrapolate":
-        from .extrapolation.command import main as extrapolate
-
-        return extrapolate
-    if command == "generate":
-        from .generate import main as generate
-
-        return generate
-    if command == "diagnose":
-        from .diagnose import main as diagnose
-
-        return diagnose
-    if command == "analyze":
-        from .analyze import main as analyze
-
-        return analyze
-    if command == "numbers":
-        from .number_probe import main as numbers
-
-        return numbers
-    if command == "probe":
-        from .extrapolation.probes.command import main as probe
-
-        return probe
-    if command == "tokenizer":
-        from .tokenizer_command import main as tokenizer
-
-        return tokenizer
-    from .bench import main as bench
-
-    return bench
+    function: Callable[..., int] = import_module(f".{_MODULES[command]}", __package__).main
+    return partial(function, command) if command in ("validate", "test") else function
 
 
 def _overview() -> None:

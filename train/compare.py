@@ -15,15 +15,19 @@ from .compare_progress import progress_for
 from .comparison import Comparison, output_of, read_comparison
 from .config import Config, ConfigError, merge, write_yaml
 from .evaluations import evaluate_all, evaluations_of
+from .execution.choice import add_execution_arguments, chosen_executor
 from .report.document import Document
 from .report.load import COMPARISON_FILE
 from .report.terminal import terminal_tables
 from .report.write import write_report
 from .run_all import Interrupted, ended_by_signals, run_all, sole_user
+from .tune import check_trials, tune, tuned_rates
 
 DESCRIPTION = (
     "Train the variants of a base configuration with several seeds, then write the report: Markdown, one HTML page, "
-    "PNG plots, JSON Lines. Finished runs are skipped and interrupted ones resumed: run the same command again."
+    "PNG plots, JSON Lines. Where the file says so, all variants get the baseline's parameters or FLOPs (match), and "
+    "the same learning rates are tried for each before its final runs (tuning). Finished runs are skipped and "
+    "interrupted ones resumed: run the same command again."
 )
 
 
@@ -41,6 +45,10 @@ def main(arguments: Sequence[str]) -> int:
         set=given.set,
         report_only=given.report_only,
         allow_classes=given.allow_classes,
+        executor=given.executor,
+        jobs=given.jobs,
+        threads=given.threads,
+        ray_address=given.ray_address,
     )
 
 
@@ -69,6 +77,7 @@ def add_compare_arguments(parser: ArgumentParser) -> None:
         action="store_true",
         help="Allow class paths outside lmzoo: loading such a configuration runs the code it names.",
     )
+    add_execution_arguments(parser)
 
 
 def compare(
@@ -80,12 +89,17 @@ def compare(
     set: Sequence[str] = (),
     report_only: bool = False,
     allow_classes: bool = False,
+    executor: str = "local",
+    jobs: int | None = None,
+    threads: int | None = None,
+    ray_address: str = "local",
     console: Console | None = None,
 ) -> int:
     """Train what is missing of a comparison and write its report into ``OUTPUT/report``.
 
-    Every variant's configuration is checked before the first run starts. Runs go one after another, seed by seed,
-    so that an interrupted comparison has whole seeds to compare.
+    Every variant's configuration is checked before the first run starts. Runs begin seed by seed, so that an
+    interrupted comparison has whole seeds to compare. With tuning the trials of learning rates come before them,
+    variant by variant.
 
     Args:
         file: the comparison file; see ``configs/compare``.
@@ -95,6 +109,10 @@ def compare(
         set: ``KEY=VALUE`` overrides of every run, which outrank those of the variants.
         report_only: train nothing.
         allow_classes: accept class paths outside lmzoo.
+        executor: ``local``, processes of this machine, or ``ray``, tasks of a Ray cluster.
+        jobs: runs at once; 1, with Ray as many as there is room for, if None.
+        threads: of each run; a share of the cores, with Ray 1, if None.
+        ray_address: of the Ray cluster.
         console: where to print; the terminal.
 
     Returns:
@@ -103,6 +121,7 @@ def compare(
 
     Raises:
         ConfigError: for anything in the file that cannot be used, and for a folder that holds other runs.
+        ArgumentError: for an executor that there is not, or that cannot be had so.
     """
     console = console or Console(highlight=False)
     if report_only:
@@ -112,15 +131,30 @@ def compare(
     chosen = _chosen(comparison, variants)
     everything = {(v, s): comparison.plan(v, s) for v in comparison.variants for s in comparison.seeds}
     runs = [everything[variant, seed] for seed in comparison.seeds for variant in chosen]
+    check_trials(comparison)
     if comparison.numbers_probe:
         comparison.numbers_probe.check_text()
     try:
-        with sole_user(comparison.output), ended_by_signals():
-            comparison.refuse_other_runs()
+        with (
+            sole_user(comparison.output),
+            chosen_executor(executor, jobs=jobs, threads=threads, ray_address=ray_address) as place,
+            ended_by_signals(),
+        ):
+            comparison.refuse_other_runs(tuned_rates(comparison))
             write_yaml(comparison.output / COMPARISON_FILE, comparison.as_yaml())
+            untuned: list[str] = []
+            if comparison.tuning:
+                rates, untuned = tune(comparison, chosen, console, executor=place, allow_classes=allow_classes)
+                runs = [
+                    comparison.plan(variant, seed, learning_rate=rates[variant])
+                    for seed in comparison.seeds
+                    for variant in chosen
+                    if variant in rates
+                ]
             console.print(f"{len(runs)} runs in {comparison.output}", markup=False)
-            failed = run_all(runs, progress_for(runs, console), allow_classes=allow_classes)
-            troubles = evaluate_all(runs, evaluations_of(comparison), console, allow_classes=allow_classes)
+            failed = run_all(runs, progress_for(runs, console), executor=place, allow_classes=allow_classes)
+            evaluations = evaluations_of(comparison)
+            troubles = untuned + evaluate_all(runs, evaluations, console, executor=place, allow_classes=allow_classes)
     except Interrupted as interrupted:
         console.print(f"ended by {interrupted}; run the same command again to go on")
         return 128 + interrupted.number

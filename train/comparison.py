@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +24,14 @@ from .config import (
     merge,
 )
 from .extrapolation.probes.settings import ProbesSettings
+from .matching import Matching, read_match, solve_all
 from .number_settings import ProbeSettings
 from .report.load import run_folder
 from .run import HARMLESS
 from .statistics.power import EFFECT
 from .training_cli import TrainingCLI
+from .tuning import KEY as TUNED_KEY
+from .tuning import TUNING_FOLDER, Tuning, read_tuning
 
 KEYS = (
     "name",
@@ -38,6 +42,7 @@ KEYS = (
     "seeds",
     "match",
     "effect",
+    "tuning",
     "lengths",
     "analyze",
     "numbers_probe",
@@ -46,7 +51,7 @@ KEYS = (
 )
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 # What lies beside the variants' folders.
-_TAKEN = ("report",)
+_TAKEN = ("report", TUNING_FOLDER)
 
 
 @dataclass(frozen=True)
@@ -84,6 +89,8 @@ class Comparison:
         numbers_probe: what every finished run is probed with; None asks for no probe.
         probes: what is asked of every finished run's use of its context; None asks nothing.
         effect: the relative difference of perplexity for which the report says how many seeds it would need.
+        match: what every variant gets as much of as the baseline; None leaves sizes as they come.
+        tuning: the learning rates that every variant tries before its final runs; None keeps those of the file.
     """
 
     name: str
@@ -99,24 +106,54 @@ class Comparison:
     numbers_probe: ProbeSettings | None = None
     probes: ProbesSettings | None = None
     effect: float = EFFECT
+    match: Matching | None = None
+    tuning: Tuning | None = None
 
-    def plan(self, variant: str, seed: int) -> PlannedRun:
+    @cached_property
+    def sizes(self) -> dict[str, Config]:
+        """What matching adds to each variant but the baseline; raises :class:`ConfigError` where it cannot be met."""
+        if self.match is None:
+            return {}
+        parsed = {variant: self._parse(variant, merge(self.base, self.variants[variant])) for variant in self.variants}
+        models = {variant: (cli.model, cli.datamodule.context_length) for variant, cli in parsed.items()}
+        return solve_all(self.match, models, self.baseline, self.origin)
+
+    def plan(self, variant: str, seed: int, *, learning_rate: float | None = None) -> PlannedRun:
         """The run of one variant and seed. Raises :class:`ConfigError` for a configuration that cannot be used.
 
         The seed sets ``seed_everything``, from which initialisation, dropout and the order of samples follow: the
         variants of one seed see the same batches in the same order.
+
+        Args:
+            variant: its name.
+            seed: of the run.
+            learning_rate: the tuned one; None is that of the file.
         """
-        config = merge(merge(self.base, self.variants[variant]), {"seed_everything": seed})
+        tuned: Config = {} if learning_rate is None else {"model": {"learning_rate": learning_rate}}
+        return PlannedRun(variant, seed, self._resolve(variant, seed, tuned), run_folder(self.output, variant, seed))
+
+    def plan_trial(self, variant: str, rate: float) -> PlannedRun:
+        """The trial of one variant and learning rate, where there is tuning; raises as :meth:`plan`."""
+        assert self.tuning is not None
+        config = self._resolve(variant, self.tuning.seed, self.tuning.overrides(rate))
+        folder = self.tuning.folder(self.output, variant, rate)
+        return PlannedRun(f"{variant}, learning rate {rate!r}", self.tuning.seed, config, folder)
+
+    def _parse(self, variant: str, config: Config) -> TrainingCLI:
         words = ["--allow_classes"] if self.allow_classes else []
-        origin = f"{self.origin}, variant {variant}"
-        cli = TrainingCLI("fit", words, config=config, origin=origin)
+        return TrainingCLI("fit", words, config=config, origin=f"{self.origin}, variant {variant}")
+
+    def _resolve(self, variant: str, seed: int, more: Config) -> Config:
+        """The whole checked configuration of a variant's run: base, variant, matched size, ``more``, seed."""
+        config = merge(merge(self.base, self.variants[variant]), self.sizes.get(variant))
+        cli = self._parse(variant, merge(config, more | {"seed_everything": seed}))
         probed = self.probes.lengths if self.probes else ()
         for key, length in (*(("lengths", n) for n in self.lengths), *(("probes.lengths", n) for n in probed)):
             try:
                 cli.model.check_length(length, key)
             except ArgumentError as error:
-                raise ConfigError(str(error), place=origin) from None
-        return PlannedRun(variant, seed, cli.resolved(), run_folder(self.output, variant, seed))
+                raise ConfigError(str(error), place=f"{self.origin}, variant {variant}") from None
+        return cli.resolved()
 
     def as_yaml(self) -> Config:
         """The comparison as a file that stands alone: with its base spelt out and every override merged in."""
@@ -126,33 +163,38 @@ class Comparison:
             "variants": self.variants,
             "baseline": self.baseline,
             "seeds": self.seeds,
-            "match": "none",
             "effect": self.effect,
+            "match": self.match.as_dict() if self.match else "none",
+            **({"tuning": self.tuning.as_dict()} if self.tuning else {}),
             **({"lengths": list(self.lengths)} if self.lengths else {}),
             **({"analyze": asdict(self.analyze)} if self.analyze else {}),
             **({"numbers_probe": asdict(self.numbers_probe)} if self.numbers_probe else {}),
             **({"probes": self.probes.as_dict()} if self.probes else {}),
         }
 
-    def refuse_other_runs(self) -> None:
+    def refuse_other_runs(self, rates: Mapping[str, float] | None = None) -> None:
         """Raise :class:`ConfigError` if the folder holds a run that this comparison would make differently.
 
         All runs of the comparison's variants are looked at, also those of seeds not asked for now, since the
-        report shows them beside each other.
+        report shows them beside each other; so are the trials of its tuning.
+
+        Args:
+            rates: the tuned learning rate of each variant whose trials have ended. With tuning the rate of a variant
+                that is not among them is not known yet, and not compared.
         """
+        rates = rates or {}
         for variant in self.variants:
+            for rate in self.tuning.learning_rates if self.tuning else ():
+                assert self.tuning is not None
+                if (self.tuning.folder(self.output, variant, rate) / "config.yaml").is_file():
+                    _refuse_other(self.plan_trial(variant, rate), HARMLESS)
             for folder in sorted(self.output.glob(f"{variant}/seed-*")):
                 stored = folder / "config.yaml"
                 seed = folder.name.removeprefix("seed-")
                 if not (stored.is_file() and seed.isdecimal()):
                     continue
-                keys = differing_keys(load_yaml(stored), self.plan(variant, int(seed)).config, ignore=HARMLESS)
-                if keys:
-                    shown = ", ".join(keys[:8]) + (f" and {len(keys) - 8} more" if len(keys) > 8 else "")
-                    raise ConfigError(
-                        f"{folder} holds a run of another configuration (differs in {shown}). Runs of different "
-                        "configurations never share a report: give another --output, or move this folder away"
-                    )
+                unknown = (TUNED_KEY,) if self.tuning and variant not in rates else ()
+                _refuse_other(self.plan(variant, int(seed), learning_rate=rates.get(variant)), (*HARMLESS, *unknown))
 
 
 def read_comparison(
@@ -190,12 +232,15 @@ def read_comparison(
         _check_name(name, places)
         variants[name] = merge(_mapping(overrides or {}, f"variants.{name}", places), settings)
     name = raw.get("name") or path.stem
+    baseline = _baseline(raw, variants, places)
+    seeds = _seeds(raw.get("seeds", [0]) if seeds is None else list(seeds), places)
+    settings = settings or {}
     return Comparison(
         name=str(name),
         base=merge(base, settings),
         variants=variants,
-        baseline=_baseline(raw, variants, places),
-        seeds=_seeds(raw.get("seeds", [0]) if seeds is None else list(seeds), places),
+        baseline=baseline,
+        seeds=seeds,
         output=Path(output or raw.get("output") or Path("runs") / str(name)),
         origin=str(path),
         allow_classes=allow_classes,
@@ -204,7 +249,20 @@ def read_comparison(
         numbers_probe=read_settings(ProbeSettings, raw.get("numbers_probe"), "numbers_probe", places),
         probes=read_settings(ProbesSettings, raw.get("probes"), "probes", places),
         effect=read_effect(raw.get("effect"), places),
+        match=read_match(raw.get("match"), named, baseline, settings, places),
+        tuning=read_tuning(raw.get("tuning"), named, seeds, settings, places),
     )
+
+
+def _refuse_other(run: PlannedRun, ignore: Sequence[str]) -> None:
+    """Raise :class:`ConfigError` if the run's folder holds one of another configuration."""
+    keys = differing_keys(load_yaml(run.folder / "config.yaml"), run.config, ignore=ignore)
+    if keys:
+        shown = ", ".join(keys[:8]) + (f" and {len(keys) - 8} more" if len(keys) > 8 else "")
+        raise ConfigError(
+            f"{run.folder} holds a run of another configuration (differs in {shown}). Runs of different "
+            "configurations never share a report: give another --output, or move this folder away"
+        )
 
 
 def output_of(file: str | Path, output: str | Path | None = None) -> Path:
@@ -222,15 +280,13 @@ def _check_keys(raw: Config, places: Places) -> None:
     for key in raw:
         if key not in KEYS:
             raise _error(f"unknown key; nearest valid keys: {', '.join(nearest(str(key), KEYS))}", str(key), places)
-    if raw.get("match") not in (None, "none"):
-        raise _error(f"expected none, the only matching there is, got {raw['match']!r}", "match", places)
 
 
 def _check_name(name: object, places: Places) -> None:
     if not isinstance(name, str):
         raise _error(f"expected a name, got {name!r} (YAML reads it so; put it in quotes)", f"variants.{name}", places)
     if not _NAME.fullmatch(name) or name in _TAKEN:
-        what = "letters, digits, '.', '_' and '-', beginning with a letter or digit, and not 'report'"
+        what = "letters, digits, '.', '_' and '-', beginning with a letter or digit, and not 'report' or 'tuning'"
         raise _error(f"a variant's name becomes a folder: expected {what}", f"variants.{name}", places)
 
 

@@ -1,4 +1,4 @@
-"""The keys of a comparison file that ask for more than perplexity: lengths, effect, analyze, numbers_probe, probes."""
+"""The keys of a comparison file that hold settings: match, tuning, effect, lengths, analyze, numbers_probe, probes."""
 
 from __future__ import annotations
 
@@ -68,3 +68,28 @@ def read_settings(cls: type[Settings], given: object, key: str, places: Places) 
         raise ConfigError(message, key=where, place=places.find(where)) from None
     except TypeError as error:  # such as a word where a number is compared
         raise ConfigError(str(error), key=key, place=places.find(key)) from None
+
+
+def refuse_given(key: str, why: str, variants: Mapping[str, Any], settings: Mapping[str, Any], places: Places) -> None:
+    """Raise :class:`ConfigError` where a variant or the command line sets a key that is found out for every variant.
+
+    Args:
+        key: of a run's configuration, with dots.
+        why: what finds it out.
+        variants: name -> overrides as the file has them.
+        settings: those of the command line.
+        places: where each key stands.
+    """
+    for name, overrides in variants.items():
+        if _at(overrides, key) is not None:
+            where = f"variants.{name}.{key}"
+            raise ConfigError(f"{why}, so that a variant cannot set it too", key=where, place=places.find(where))
+    if _at(settings, key) is not None:
+        raise ConfigError(f"{why}, so that --set cannot set it too", key=key, place="command line")
+
+
+def _at(config: Mapping[str, Any], key: str) -> Any:
+    value: Any = config
+    for name in key.split("."):
+        value = value.get(name) if isinstance(value, Mapping) else None
+    return value

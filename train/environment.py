@@ -14,6 +14,8 @@ from typing import Any
 import psutil
 import torch
 
+from .execution.thread_budget import granted
+
 PACKAGES = ("lmzoo", "torch", "lightning", "transformers", "tokenizers", "datasets", "numpy", "torchmetrics")
 
 
@@ -57,6 +59,7 @@ def environment() -> dict[str, Any]:
         "processor": platform.processor() or platform.machine(),
         "cores": os.cpu_count(),
         "torch_threads": torch.get_num_threads(),
+        "budget": granted(),
         "gpus": gpus,
         "command": sys.argv,
     }

@@ -18,7 +18,7 @@ from .records import show_records, split_record
 from .training_cli import TrainingCLI
 
 
-def evaluate(split_command: str, arguments: Sequence[str]) -> int:
+def main(split_command: str, arguments: Sequence[str]) -> int:
     """``lmzoo validate`` and ``lmzoo test``: the record of one split, shown and added to ``evaluations.jsonl``."""
     cli = TrainingCLI(split_command, arguments)
     refuse_other_model(cli)

@@ -1,28 +1,26 @@
-"""What a comparison asks of its finished runs beside their perplexity, answered one run after another by commands."""
+"""What a comparison asks of its finished runs beside their perplexity, answered by commands."""
 
 from __future__ import annotations
 
 import sys
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from .analyze_run import is_analyzed
-from .child import LoggedProcess
 from .comparison import Comparison, PlannedRun
 from .environment import commit, versions
+from .execution.evaluation_progress import EvaluationProgress
+from .execution.executor import Executor, LocalExecutor, Work
+from .execution.needs import needs_of
+from .execution.pool import Pool
 from .extrapolation.protocols import PROTOCOLS
 from .extrapolation.records import RECORDS_FILE, read_records
 from .number_records import is_probed
-from .report.formats import clock
 from .run import Run as RunFolder
-
-_POLL_SECONDS = 0.5
 
 
 @dataclass(frozen=True)
@@ -67,6 +65,7 @@ def evaluate_all(
     evaluations: Sequence[Evaluation],
     console: Console,
     *,
+    executor: Executor | None = None,
     program: Sequence[str] = (sys.executable, "-m", "lmzoo.train"),
     allow_classes: bool = False,
 ) -> list[str]:
@@ -79,45 +78,73 @@ def evaluate_all(
         runs: those that have not finished are passed over.
         evaluations: what to ask of them.
         console: where to show what goes on.
+        executor: where they are made, and how many at once; one after another on this machine if None.
         program: the words before a command; this Python's ``lmzoo`` by default.
         allow_classes: passed on.
     """
     finished = [run for run in runs if RunFolder(run.folder).finished]
     waiting = [(run, asked) for asked in evaluations for run in finished if asked.missing(run.folder)]
-    wrong = []
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    left = (TextColumn("left:"), TimeRemainingColumn())
-    with Progress(*columns, *left, console=console, disable=not console.is_terminal) as bar:
-        task = bar.add_task("", total=sum(asked.steps for _, asked in waiting))
-        done = 0
-        for place, (run, asked) in enumerate(waiting):
-            bar.update(task, description=f"{asked.command}: {run.label}")
-            start = time.monotonic()
-
-            def show(run: PlannedRun = run, asked: Evaluation = asked, before: int = done) -> None:
-                bar.update(task, completed=before + asked.steps - asked.missing(run.folder))
-
-            words = [*program, asked.command, str(run.folder), *asked.options]
-            words += ["--allow_classes"] if allow_classes else []
-            reason = _answer(LoggedProcess(words, run.folder / "log.txt"), show)
-            done += asked.steps
-            bar.update(task, completed=done)
-            said = f"FAILED: {reason}" if reason else f"done in {clock(time.monotonic() - start)}"
-            label = f"[{place + 1}/{len(waiting)}] {run.label}, lmzoo {asked.command}"
-            console.print(f"{label}: {said}", markup=False, highlight=False)
-            if reason:
-                wrong.append(f"{run.label}: lmzoo {asked.command} failed: {reason}")
-    return wrong
+    options = ("--allow_classes",) if allow_classes else ()
+    with EvaluationProgress(sum(asked.steps for _, asked in waiting), len(waiting), console) as progress:
+        jobs = [Answer(run, asked, progress, program=program, options=options) for run, asked in waiting]
+        Pool(executor or LocalExecutor()).run(jobs)
+    return [f"{job.run.label}: lmzoo {job.asked.command} failed: {job.trouble}" for job in jobs if job.trouble]
 
 
-def _answer(process: LoggedProcess, show: Callable[[], None]) -> str:
-    """Wait for the end; why it failed, empty if it did not."""
-    try:
-        while not process.wait(_POLL_SECONDS):
-            show()
-    finally:
-        process.stop()
-    return process.reason()
+class Answer:
+    """The answer of one run to one question, as a job.
+
+    Args:
+        run: a finished run.
+        asked: the question.
+        progress: told what becomes of it.
+        program: the words before the command.
+        options: the words after those of the question.
+
+    Attributes:
+        trouble: why it failed, after its end; empty if it did not.
+    """
+
+    def __init__(
+        self,
+        run: PlannedRun,
+        asked: Evaluation,
+        progress: EvaluationProgress,
+        *,
+        program: Sequence[str],
+        options: Sequence[str],
+    ) -> None:
+        self.run = run
+        self.asked = asked
+        self.progress = progress
+        self.program = program
+        self.options = options
+        self.trouble = ""
+        self._name = f"{run.label}, lmzoo {asked.command}"
+
+    @property
+    def folder(self) -> Path:
+        """The run's folder."""
+        return self.run.folder
+
+    def start(self, executor: Executor) -> Work:
+        """Hand the command over."""
+        folder = self.folder.resolve()
+        words = [*self.program, self.asked.command, str(folder), *self.asked.options, *self.options]
+        return executor.start(words, folder / "log.txt", needs_of(self.run.config).alone())
+
+    def delayed(self) -> None:
+        self.progress.delayed(self._name)
+
+    def begun(self) -> None:
+        self.progress.started(self._name, self.asked.steps)
+
+    def going_on(self) -> None:
+        self.progress.going_on(self._name, self.asked.steps - self.asked.missing(self.folder))
+
+    def ended(self, reason: str, seconds: float) -> None:
+        self.trouble = reason
+        self.progress.ended(self._name, self.asked.steps, reason, seconds)
 
 
 def _lengths_missing(folder: Path, lengths: Sequence[int], code: Mapping[str, Any]) -> int:

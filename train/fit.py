@@ -19,11 +19,12 @@ from .console import console, say
 from .environment import MemoryMeter
 from .export import export_log_weight, export_model
 from .guard import TrainingStopped
+from .matching import sizes
 from .records import Record, final_records, show_records
 from .training_cli import TrainingCLI
 
 
-def fit(arguments: Sequence[str]) -> int:
+def main(arguments: Sequence[str]) -> int:
     """``lmzoo fit``: returns 0 when the run is finished, 1 when it stopped, 130 when it was interrupted."""
     cli = TrainingCLI("fit", arguments)
     with cli.run.held() if cli.trainer.global_rank == 0 else contextlib.nullcontext():
@@ -32,7 +33,8 @@ def fit(arguments: Sequence[str]) -> int:
 
 def _fit(cli: TrainingCLI) -> int:
     run, model, data = cli.run, cli.model, cli.datamodule
-    checkpoint = run.begin(cli.resolved())
+    # the first process begins the run before it starts the others
+    checkpoint = run.begin(cli.resolved()) if cli.trainer.is_global_zero else run.newest_checkpoint()
     if run.finished:
         say(f"{run.folder} is finished already; its records:")
         show_records(run.results()["records"])
@@ -58,7 +60,8 @@ def _fit(cli: TrainingCLI) -> int:
             export(cli)
     except TrainingStopped as stop:
         run.fail(stop.reason, step=stop.step, layer=stop.layer)
-        console.print(f"[bold red]{stop}[/bold red]")
+        if cli.trainer.is_global_zero:
+            console.print(f"[bold red]{stop}[/bold red]")
         return 1
     except (RunInterrupted, SystemExit):  # Lightning leaves by the latter at a second Ctrl-C
         say("interrupted; run the same command again to go on")
@@ -68,7 +71,8 @@ def _fit(cli: TrainingCLI) -> int:
     except ConfigError:
         raise
     except Exception as error:
-        run.fail(f"{type(error).__name__}: {error}")
+        place = "" if cli.trainer.world_size == 1 else f"process {cli.trainer.global_rank}: "
+        run.fail(f"{place}{type(error).__name__}: {error}")
         raise
     if cli.trainer.is_global_zero:
         run.finish(results(cli, records, peak, memory.kind))
@@ -131,7 +135,7 @@ def stopped_early(cli: TrainingCLI) -> bool:
 
 def results(cli: TrainingCLI, records: list[Record], peak_memory_mb: float, memory_kind: str) -> dict[str, Any]:
     """The content of ``results.json``."""
-    counts, log = cli.model.counts, cli.log
+    counts, log, length = cli.model.counts, cli.log, cli.datamodule.context_length
     return {
         "finished": True,
         "steps": cli.trainer.global_step,
@@ -142,6 +146,8 @@ def results(cli: TrainingCLI, records: list[Record], peak_memory_mb: float, memo
         "peak_memory_mb": peak_memory_mb,
         "peak_memory_is": memory_kind,
         "parameters": counts.as_dict(),
-        "flops_per_token": counts.training_flops_per_token(cli.datamodule.context_length),
+        "flops_per_token": counts.training_flops_per_token(length),
+        "body_flops_per_token": counts.training_flops_per_token(length, head=False),
+        "sizes": sizes(cli.model.network),
         "records": records,
     }

@@ -28,6 +28,9 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--top_k", type=int, default=50, help="sample among the k likeliest tokens; 0 is all")
     parser.add_argument("--top_p", type=float, default=1.0, help="sample among the likeliest tokens of this total mass")
     parser.add_argument("--seed", type=int, default=0, help="seed of the sampling")
+    parser.add_argument(
+        "--allow_classes", action="store_true", help="allow class paths outside lmzoo, which runs the code they name"
+    )
     a = parser.parse_args(arguments)
     require(a.max_new_tokens > 0, "max_new_tokens", "1 or more", a.max_new_tokens)
     require(a.temperature >= 0, "temperature", "0 or more", a.temperature)
@@ -41,6 +44,7 @@ def main(arguments: list[str]) -> int:
         top_k=a.top_k,
         top_p=a.top_p,
         seed=a.seed,
+        allow_classes=a.allow_classes,
     )
     Console(highlight=False, soft_wrap=True).print(Text.assemble((a.prompt, "dim"), text))
     return 0
@@ -55,11 +59,13 @@ def generate(
     top_k: int = 50,
     top_p: float = 1.0,
     seed: int = 0,
+    allow_classes: bool = False,
 ) -> str:
     """The continuation of ``prompt``: sampled under ``seed``, or greedy when ``temperature`` is 0.
 
     A run of ours begins a document with the separator, as in training; other models begin as their tokenizer has it.
-    Weights are read from safetensors files only, and code that comes with a model is never run.
+    Weights are read from safetensors files only, and code that comes with a model is never run. With ``allow_classes``
+    a run of ours may name parts from outside lmzoo, which are imported.
 
     Raises:
         ConfigError: ``run`` holds no model that can be loaded so.
@@ -71,7 +77,7 @@ def generate(
     from .progress import quiet_libraries
 
     quiet_libraries()
-    model = load_pretrained(Path(run))
+    model = load_pretrained(Path(run), allow_classes=allow_classes)
     tokenizer = any_tokenizer(str(run))
     ids = _prompt_ids(model, tokenizer, prompt)
     torch.manual_seed(seed)

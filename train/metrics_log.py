@@ -38,7 +38,8 @@ class MetricsLog(pl.Callback):
     """Writes the run's rows. After a resume, rows later than the checkpoint are cut off, so that none stands twice.
 
     A training row holds means over the optimizer steps since the row before; its tokens/s leave out validation
-    and checkpoint writing. Sums in progress are part of the checkpoint.
+    and checkpoint writing. Sums in progress are part of the checkpoint: they are over all processes of the run, so that
+    what the first of them saves holds for each. Seconds are those of the first process.
     """
 
     def __init__(self, path: Path, every_n_steps: int = 10) -> None:
@@ -117,10 +118,7 @@ class MetricsLog(pl.Callback):
         rate = self._row_tokens / self._row_seconds if self._row_seconds > 0 else math.nan
         self.seconds += self._row_seconds
         self.rates.append(rate)
-        loss, cross_entropy = (
-            float(trainer.strategy.reduce(torch.as_tensor(total, dtype=torch.float64), reduce_op="mean"))
-            for total in (self._loss, self._cross_entropy)
-        )
+        loss, cross_entropy = float(self._loss), float(self._cross_entropy)
         row = {
             "split": "train",
             "step": trainer.global_step,

@@ -16,6 +16,7 @@ from ..layers import Attention, CrossEntropy, Head, Loss, Position, SoftmaxAtten
 from ..models import NUMBER_EMBEDDINGS, Counts, Decoder, count
 from .corpus_statistics import corpus_statistics
 from .data import TextDataModule
+from .distributed import mean_over_processes
 from .guard import DivergenceGuard, check_gradients
 from .init_from import InitialModel, Transfer
 from .number_start import start_from_structure
@@ -235,8 +236,8 @@ class LanguageModule(pl.LightningModule):
         weight = self.loss.row_weight(target.flatten())
         nll = self._nll(batch["input_ids"], row_weight=None if weight is None else weight.view_as(target))
         loss: Tensor = self.loss(nll.flatten(), target.flatten())
-        self.last_loss = loss.detach()
-        self.last_cross_entropy = nll.detach().mean()
+        figures = mean_over_processes(self._trainer, loss.detach(), nll.detach().mean())
+        self.last_loss, self.last_cross_entropy = figures
         self._batch = batch
         self.guard.check(float(self.last_cross_entropy), self.global_step + 1, self.network, batch)
         return loss

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,11 @@ from .config import ConfigError
 _WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
 
 
-def load_pretrained(place: str | Path, *, hub: bool = False) -> Any:
+def load_pretrained(place: str | Path, *, hub: bool = False, allow_classes: bool = False) -> Any:
     """A causal model in evaluation mode, from a folder with safetensors files or, with ``hub``, by its name there.
+
+    With ``allow_classes`` a model of ours may name parts from outside lmzoo, which are imported. Code that comes with
+    a model is not run even then.
 
     Raises:
         ConfigError: there is no such model, it wants to run code of its own, or its files lack weights.
@@ -21,17 +25,25 @@ def load_pretrained(place: str | Path, *, hub: bool = False) -> Any:
     from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM
 
-    from .. import models  # noqa: F401 - registers our models with the Auto classes
+    from ..models import LMZooConfig, LMZooForCausalLM  # registered with the Auto classes
 
     folder = Path(place)
     if not (hub and not folder.exists()) and not any((folder / name).is_file() for name in _WEIGHTS):
         raise ConfigError(f"expected a folder with {' or '.join(_WEIGHTS)} in it, got {folder}", key="run")
     try:
-        model, info = AutoModelForCausalLM.from_pretrained(
-            str(place), trust_remote_code=False, use_safetensors=True, output_loading_info=True
+        # ours alone are trusted: what allow_classes stands for are class paths, not the code in a model's folder
+        ours = allow_classes and _model_type(folder) == LMZooConfig.model_type
+        model, info = (LMZooForCausalLM if ours else AutoModelForCausalLM).from_pretrained(
+            str(place), trust_remote_code=ours, use_safetensors=True, output_loading_info=True
         )
-    except ArgumentError:
-        raise
+    except ArgumentError as error:
+        if error.argument != "class_path" or allow_classes:
+            raise
+        raise ConfigError(
+            f"{place} holds {error.given}, which is outside lmzoo, and loading it would run its code; "
+            "add --allow_classes to the command line if you trust it",
+            key="run",
+        ) from error
     except (OSError, ValueError, SafetensorError) as error:
         reason = f"{type(error).__name__}: {error}".splitlines()[0]
         raise ConfigError(
@@ -41,3 +53,9 @@ def load_pretrained(place: str | Path, *, hub: bool = False) -> Any:
     if info["missing_keys"]:  # the library would draw them at random
         raise ConfigError(f"{place} lacks weights of its model: {sorted(info['missing_keys'])}", key="run")
     return model.eval()
+
+
+def _model_type(folder: Path) -> str | None:
+    file = folder / "config.json"
+    content = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    return content.get("model_type") if isinstance(content, dict) else None

@@ -79,5 +79,6 @@ def quiet_libraries() -> None:
         ".*Checkpoint directory.*exists and is not empty.*",
         ".*`isinstance\\(treespec, LeafSpec\\)`.*",
         ".*Experiment logs directory.*",
+        ".*recommended to use `self.log.*sync_dist=True.*",  # what we log is summed over the processes already
     ):
         warnings.filterwarnings("ignore", message=message)

@@ -120,6 +120,18 @@ class Run:
                 ) from None
             yield
 
+    @property
+    def in_use(self) -> bool:
+        """Whether a process holds the folder, on this machine or, where it is shared with locks, on another one."""
+        try:
+            with (self.folder / ".lock").open("r+") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except FileNotFoundError:
+            return False
+        except BlockingIOError:
+            return True
+        return False
+
     def _refuse_other(self, config: Config) -> None:
         other = load_yaml(self.config_file)
         keys = differing_keys(other, config, ignore=HARMLESS)
@@ -142,7 +154,12 @@ class Run:
         return None
 
     def fail(self, reason: str, **details: Any) -> None:
-        """Leave word of why the run stopped."""
+        """Leave word of why the run stopped.
+
+        The first word since the run began stays: where one process of several fails, the others lose their connection.
+        """
+        if self.failure_file.exists():
+            return
         self.folder.mkdir(parents=True, exist_ok=True)
         write_atomically(self.failure_file, json.dumps({"reason": reason, **details}, indent=2) + "\n")
 

@@ -1,25 +1,25 @@
-"""Carrying out the runs of a comparison, one after another, each in a process of its own."""
+"""Carrying out the runs of a comparison, several at once, each in a process of its own."""
 
 from __future__ import annotations
 
 import contextlib
 import fcntl
 import signal
-import time
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
-from .child import Child
 from .compare_progress import Progress
 from .comparison import PlannedRun
 from .config import ConfigError
-from .metrics_tail import MetricsTail
+from .execution.executor import Executor, LocalExecutor
+from .execution.needs import needs_of
+from .execution.pool import Pool
+from .execution.training import Training
 from .report.load import Run
 from .run import Run as RunFolder
-
-_POLL_SECONDS = 0.5
 
 
 class Interrupted(BaseException):
@@ -31,45 +31,37 @@ class Interrupted(BaseException):
 
 
 def run_all(
-    runs: Sequence[PlannedRun], progress: Progress, *, command: list[str] | None = None, allow_classes: bool = False
+    runs: Sequence[PlannedRun],
+    progress: Progress,
+    *,
+    executor: Executor | None = None,
+    command: Sequence[str] = (sys.executable, "-m", "lmzoo.train", "fit"),
+    allow_classes: bool = False,
 ) -> list[Run]:
     """Make every run that is not finished yet; returns those that failed. A failed run does not stop the others.
 
     Args:
-        runs: in the order in which to make them.
+        runs: in the order in which to begin them.
         progress: told what happens.
-        command: the words that start a run, for :class:`Child`.
+        executor: where they are made, and how many at once; one after another on this machine if None.
+        command: the words that start a run; this Python's ``lmzoo fit`` by default.
         allow_classes: passed on to the runs.
 
     Raises:
-        KeyboardInterrupt, Interrupted: after the child that was running has been ended.
+        ConfigError: a run needs what no machine of the executor has.
+        KeyboardInterrupt, Interrupted: after the runs that were going on have been ended.
     """
-    failed: list[Run] = []
+    executor = executor or LocalExecutor()
+    jobs = [Training(run, progress, command=command, allow_classes=allow_classes) for run in runs]
+    missing = [job for job in jobs if not RunFolder(job.folder).finished]
+    for job in missing:
+        executor.check(needs_of(job.run.config))
     with progress:
-        for run in runs:
-            if RunFolder(run.folder).finished:
-                progress.skipped(run)
-                continue
-            outcome, seconds = _run_one(run, progress, command, allow_classes)
-            progress.ended(run, outcome, seconds)
-            if outcome.state != "finished":
-                failed.append(outcome)
-    return failed
-
-
-def _run_one(run: PlannedRun, progress: Progress, command: list[str] | None, allow_classes: bool) -> tuple[Run, float]:
-    tail = MetricsTail(run.folder / "metrics.jsonl")
-    child = Child(run, command=command, allow_classes=allow_classes)
-    try:
-        progress.started(run)
-        while not child.wait(_POLL_SECONDS):
-            tail.poll()
-            progress.going_on(run, tail)
-        tail.poll()
-        progress.going_on(run, tail)
-    finally:
-        child.stop()
-    return child.outcome(), time.monotonic() - child.started
+        for job in jobs:
+            if job not in missing:
+                progress.skipped(job.run)
+        Pool(executor).run(missing)
+    return [job.outcome for job in missing if job.outcome is not None and job.outcome.state != "finished"]
 
 
 @contextlib.contextmanager

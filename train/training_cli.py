@@ -22,6 +22,7 @@ from .checkpoint import AtomicCheckpointIO, ResumeCheckpoint
 from .config import Config, ConfigError, Places, flatten, load_run_config, merge
 from .data import TextDataModule
 from .data.tokenizer_cache import load_tokenizer
+from .distributed import check_strategy
 from .init_from import InitialModel, tokenizer_arguments
 from .metrics_log import MetricsLog
 from .module import LanguageModule
@@ -222,6 +223,7 @@ class TrainingCLI(LightningCLI):
             "0: it would change the data",
             settings["overfit_batches"],
         )
+        check_strategy(settings)
         for name, length in (
             ("context_length", self.datamodule.context_length),
             ("eval_context_length", self.datamodule.eval_context_length),
@@ -256,6 +258,8 @@ class TrainingCLI(LightningCLI):
             loaded.pop(key, None)
         if loaded["init_from"] is None:  # runs from before there was this key are still what they were
             del loaded["init_from"]
+        if loaded["data"]["tuning_fraction"] is None:  # likewise
+            del loaded["data"]["tuning_fraction"]
         return loaded
 
 

@@ -10,15 +10,20 @@ import torch
 from lmzoo.errors import ArgumentError
 from lmzoo.layers import (
     AdaptiveSoftmaxHead,
+    ComplexAttention,
     FeedForward,
     Head,
     LearnedPosition,
     LinearHead,
+    NoPosition,
+    QKNormAttention,
     SoftmaxAttention,
+    SSMaxAttention,
     VQLogitsHead,
 )
 from lmzoo.models import Decoder, LMZooForCausalLM, count, count_built
 from safetensors.torch import load_file
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 
@@ -115,6 +120,32 @@ def test_flops_equal_what_torch_counts(groups: int | None) -> None:
         assert by_kind["attention"] in (3 * pairs, 3.5 * pairs)
     ours = 3 * sum(flops(length) for flops in counts.attention_flops) * batch * length
     assert ours == 3 * pairs * (length + 1) / (2 * length)
+
+
+@pytest.mark.parametrize("attention", [ComplexAttention, QKNormAttention, SSMaxAttention, SoftmaxAttention])
+def test_an_attention_layer_makes_the_products_that_it_states_and_no_others(attention: type) -> None:
+    torch.manual_seed(0)
+    length, batch = 64, 2
+    position = None if attention is ComplexAttention else NoPosition()
+    model = Decoder(64, 32, 1, 4, attention=attention, position=position)
+    ids = torch.randint(64, (batch, length))
+    # torch does not count inside all of its fused kernels
+    with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter, torch.no_grad():
+        model(ids)
+    counts = count_built(model)
+    # forward alone, with torch counting pairs that are not seen too
+    stated = 2 * counts.matmul_weights + counts.attention_flops[0](length) * 2 * length / (length + 1)
+    assert counter.get_total_flops() == pytest.approx(stated * batch * length, rel=1e-12)
+
+
+def test_the_body_is_what_embedding_and_head_are_not() -> None:
+    sizes = {"d_model": 16, "n_layers": 2, "n_heads": 4, "feed_forward": FeedForward}
+    bodies = {
+        count(vocab, **sizes, head=head).training_flops_per_token(9, head=False)
+        for vocab in (50, 100)
+        for head in (LinearHead, partial(LinearHead, tied=True))
+    }
+    assert bodies == {6 * 2 * (4 * 16 * 16 + 2 * 16 * 64) + 3 * 2 * (5 * 2 * 2 * 16)}
 
 
 def test_no_context() -> None:

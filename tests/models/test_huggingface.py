@@ -213,8 +213,3 @@ def test_missing_weights_are_an_error(make: Make, tmp_path: Path) -> None:
     save_file(stored, tmp_path / "model.safetensors", metadata={"format": "pt"})
     with pytest.raises(ArgumentError, match=r"decoder\.norm\.weight"):
         LMZooForCausalLM.from_pretrained(tmp_path)
-
-
-def test_the_vocabulary_cannot_be_resized(make: Make) -> None:
-    with pytest.raises(ArgumentError):
-        wrap(make()).resize_token_embeddings(60)

@@ -31,6 +31,7 @@ from .prepared import PreparedSplit
 from .sources import load_source
 from .tokenizer_cache import corpus_tokenizer, load_tokenizer
 from .windows import EvaluationWindows, TrainingWindows
+from .withheld import Withheld
 
 _STAGES = {"fit": ("train", "validation"), "validate": ("validation",), "test": ("test",), "predict": ()}
 _ARITHMETIC = ArithmeticSettings()
@@ -64,6 +65,9 @@ class TextDataModule(pl.LightningDataModule):
         pad_fraction: fill the last group of a fraction up with zeros, for number schemes with magnitudes; loses how
             many digits it had, so bits per byte are those of the padded text.
         all_groups: give every group of digits an entry of the vocabulary.
+        tuning_fraction: the share of training documents that becomes the validation split and is not trained on, so
+            that settings can be chosen without the corpus's own validation and test splits, which are not there then;
+            null keeps nothing back. The tokenizer stays that of the whole training split.
         seed: of the training order.
         num_workers: loader processes.
         cache_dir: ``$LMZOO_CACHE`` or ``~/.cache/lmzoo`` by default.
@@ -89,12 +93,15 @@ class TextDataModule(pl.LightningDataModule):
         group: int = DEFAULT_GROUP,
         pad_fraction: bool = False,
         all_groups: bool = False,
+        tuning_fraction: float | None = None,
         seed: int = 0,
         num_workers: int = 0,
         cache_dir: str | None = None,
     ) -> None:
         super().__init__()
-        self.corpus = load_source(source, raw=raw, detokenize=detokenize, arithmetic=arithmetic)
+        self._whole = load_source(source, raw=raw, detokenize=detokenize, arithmetic=arithmetic)
+        self.corpus = self._whole if tuning_fraction is None else Withheld(self._whole, tuning_fraction)
+        self.tuning_fraction = tuning_fraction
         self.source = source
         self.raw = raw
         self.detokenize = detokenize
@@ -124,7 +131,7 @@ class TextDataModule(pl.LightningDataModule):
         if self.tokenizer_name is None:
             assert self.vocab_size is not None
             return corpus_tokenizer(
-                self.corpus,
+                self._whole,
                 self.cache,
                 vocab_size=self.vocab_size,
                 numbers=self.numbers,

@@ -83,7 +83,7 @@ def load_subject(place: str, *, label: str, allow_classes: bool = False) -> Subj
         ConfigError, ArgumentError: it cannot be loaded.
     """
     if not is_run(place):
-        return Subject(label, load_pretrained(place, hub=True), load_tokenizer(place))
+        return Subject(label, load_pretrained(place, hub=True, allow_classes=allow_classes), load_tokenizer(place))
     cli, _ = open_run(place, allow_classes=allow_classes)
     data = cli.datamodule
     length = int(data.context_length)

@@ -11,17 +11,19 @@ import pandas as pd
 from ..statistics.spread import spread
 from .formats import NONE, amount, duration, plain, plus_minus
 from .load import Comparison, Run, number
+from .matching import MatchedBudget
 from .table import Cell, Table, TableRow
 
 # Of environment.json: what a speed hangs on. Runs that differ here do not compare in speed.
 MACHINE = {"processor": "processor", "cores": "cores", "torch_threads": "threads", "gpus": "GPUs"}
 
-PARAMETERS = ("total", "embedding", "head", "tied", "head_table_bytes")
+PARAMETERS = ("total", "embedding", "other", "head", "tied", "head_table_bytes")
 
 COLUMNS = [
     "Runs",
     "Parameters",
     "embedding",
+    "body",
     "head",
     "tied",
     "head tables, bytes",
@@ -66,6 +68,7 @@ def cost_table(comparison: Comparison) -> Table | None:
         name: spread(frame.loc[frame["variant"] == name, "tokens_per_second"].tolist()) for name in comparison.variants
     }
     reference = speeds[comparison.baseline].mean
+    matched = MatchedBudget(comparison)
     rows = []
     for name in comparison.variants:
         own = frame[frame["variant"] == name]
@@ -89,11 +92,13 @@ def cost_table(comparison: Comparison) -> Table | None:
                     ),
                     Cell(duration(float(own["seconds"].mean()))),
                     Cell(amount(_same(own["flops_per_token"]))),
+                    *matched.cells(name),
                 ],
                 name == comparison.baseline,
             )
         )
-    return Table("Cost", COLUMNS, rows, _sentence(comparison.finished), _notes(frame, comparison.finished))
+    columns, notes = [*COLUMNS, *matched.columns], [*matched.notes(), *_notes(frame, comparison.finished)]
+    return Table("Cost", columns, rows, _sentence(comparison.finished), notes)
 
 
 def _same(values: pd.Series[Any]) -> float:

@@ -29,6 +29,7 @@ from .section import Section, anchor
 from .table import Cell, Table, TableRow
 from .tables import passport_rows, quality_tables
 from .theme import DARK, LIGHT
+from .tuning import TuningReport
 
 
 @dataclass(frozen=True)
@@ -87,6 +88,7 @@ def build_document(comparison: Comparison) -> Document:
     """Make the report of a comparison from what its folder holds."""
     groups = like_groups(records_frame(comparison.finished))
     claims = decided_first(comparison_verdicts(comparison))
+    tuning = TuningReport(comparison)
     light = LIGHT.styles(comparison.variants, comparison.baseline)
     dark = DARK.styles(comparison.variants, comparison.baseline)
     return Document(
@@ -95,18 +97,18 @@ def build_document(comparison: Comparison) -> Document:
         headline=headline(comparison, groups),
         claims=claims,
         forest=claims_plot(claims) if claims else None,
-        sections=[section for section in _sections(comparison, groups) if not section.empty],
+        sections=[section for section in _sections(comparison, groups, tuning) if not section.empty],
         passports=[_passport(group) for group in groups],
         rule=RULE,
-        troubles=_troubles(comparison),
+        troubles=[*_troubles(comparison), *tuning.troubles()],
         repeats=Repeats(comparison),
         colours={name: (light[name][0], dark[name][0]) for name in comparison.variants},
     )
 
 
-def _sections(comparison: Comparison, groups: list[Group]) -> list[Section]:
+def _sections(comparison: Comparison, groups: list[Group], tuning: TuningReport) -> list[Section]:
     scored = [Scored(run.variant, run.seed, record) for run in comparison.finished for record in run.extrapolation]
-    glance, cost = glance_table(comparison, groups), cost_table(comparison)
+    glance, cost, rates = glance_table(comparison, groups), cost_table(comparison), tuning.table()
     return [
         Section(GLANCE, tables=[glance] if glance else []),
         Section("What varies", tables=[_changes(comparison)]),
@@ -128,6 +130,7 @@ def _sections(comparison: Comparison, groups: list[Group]) -> list[Section]:
             analysis_tables(comparison),
         ),
         Section("Cost", tables=[cost] if cost else []),
+        Section("Learning rates", plots=tuning.plots(), tables=[rates] if rates else []),
     ]
 
 

@@ -80,6 +80,7 @@ class Comparison:
         runs: runs of these variants, ordered by variant and seed.
         strays: run folders of variants the comparison does not name; a report says so and leaves them out.
         effect: the relative difference of perplexity that the file wants to see.
+        match, tuning: the settings of matched budgets and of trials of learning rates; None where there are none.
         analyze, probe: whether an analysis, and probes, of every finished run were asked for.
     """
 
@@ -93,6 +94,8 @@ class Comparison:
     analyze: bool = False
     probe: bool = False
     effect: float = EFFECT
+    match: Row | None = None
+    tuning: Row | None = None
 
     @property
     def variants(self) -> list[str]:
@@ -150,6 +153,8 @@ def load_comparison(output: Path) -> Comparison:
         analyze=bool(asked.get("analyze")),
         probe=bool(asked.get("probes")),
         effect=float(asked.get("effect", EFFECT)),
+        match=None if asked.get("match") in (None, "none") else dict(asked["match"]),
+        tuning=asked.get("tuning"),
     )
 
 

@@ -7,9 +7,12 @@ from typing import Any
 from ..extrapolation.probes.settings import PROBES_FILE
 from ..number_records import NUMBERS_FILE, read_probe
 from .load import ANALYSIS_FILE, Comparison
+from .tuning import TuningReport
 
 RECORDS = "records.jsonl"
 """The report's file of perplexities; :func:`extra_rows` names the others."""
+
+TRIALS = "tuning.jsonl"
 
 
 def record_rows(comparison: Comparison) -> list[dict[str, Any]]:
@@ -35,4 +38,4 @@ def extra_rows(comparison: Comparison) -> dict[str, list[dict[str, Any]]]:
         rows[ANALYSIS_FILE] += [whose | record for record in run.analysis]
         rows[NUMBERS_FILE] += [whose | record for record in read_probe(run.folder)]
         rows[PROBES_FILE.name] += [{**record, "drawn_with": record["seed"], **whose} for record in run.probes]
-    return rows
+    return rows | {TRIALS: TuningReport(comparison).rows()}

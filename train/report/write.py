@@ -20,8 +20,9 @@ def write_report(output: Path) -> tuple[Document, Path]:
 
     ``report.md`` and ``report.html`` say the same, ``*.png`` are the pictures, and ``records.jsonl`` holds every
     record of every finished run with its passport and costs, one a line; ``analysis.jsonl`` the same of their analyses,
-    where there are any, ``numbers.jsonl`` those of the number probes and ``probes.jsonl`` those of the probes of their
-    context. Pictures of an earlier report that this one has no more are deleted.
+    where there are any, ``numbers.jsonl`` those of the number probes, ``probes.jsonl`` those of the probes of their
+    context and ``tuning.jsonl`` the records of trials of learning rates. Pictures of an earlier report that this one
+    has no more are deleted.
 
     Raises:
         ConfigError: where ``output`` is not the folder of a comparison or a file in it cannot be read.

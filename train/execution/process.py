@@ -1,21 +1,16 @@
-"""Work on a run in a process of its own: its training, its evaluation."""
+"""A process whose output goes to a file, and which does not outlive this one."""
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import IO
-
-from .comparison import PlannedRun
-from .config import write_yaml
-from .report.load import Run, load_run
-from .run import Run as RunFolder
 
 _PR_SET_PDEATHSIG = 1
 
@@ -24,27 +19,44 @@ class LoggedProcess:
     """A process whose output goes to the end of a file.
 
     It leads a process group of its own, so that a Ctrl-C reaches this process alone, which then ends the group in
-    order; on Linux the kernel ends it should this process be killed outright.
+    order. Should this process be killed outright, the kernel asks it to end (SIGTERM) on Linux; elsewhere it goes on,
+    and the lock of its run's folder keeps others away until it has ended.
 
     Args:
         words: what to run.
         log: an existing folder's file.
+        environment: variables to set beside those of this process.
+        folder: to run in; this process's by default.
     """
 
-    def __init__(self, words: list[str], log: Path) -> None:
+    begun = True
+
+    def __init__(
+        self,
+        words: Sequence[str],
+        log: Path,
+        *,
+        environment: Mapping[str, str] | None = None,
+        folder: str | None = None,
+    ) -> None:
         self.log = log
-        self.started = time.monotonic()
         self._log: IO[bytes] = log.open("ab")
         self._process = subprocess.Popen(
-            words,
+            list(words),
             stdin=subprocess.DEVNULL,
             stdout=self._log,
             stderr=subprocess.STDOUT,
+            cwd=folder,
             # threads that spin while they wait slow down a machine that others share, and distort its timings
-            env={"OMP_WAIT_POLICY": "PASSIVE", **os.environ, "PYTHONUNBUFFERED": "1"},
+            env={"OMP_WAIT_POLICY": "PASSIVE", **os.environ, "PYTHONUNBUFFERED": "1", **(environment or {})},
             start_new_session=True,
             preexec_fn=_die_with_parent(),  # noqa: PLW1509 - one system call, and no thread of ours holds a lock
         )
+
+    @property
+    def code(self) -> int:
+        """The exit code, after the end; minus its number where a signal ended the process."""
+        return self._process.wait()
 
     def wait(self, seconds: float) -> bool:
         """Wait for the end for so long; returns whether it has come."""
@@ -52,61 +64,34 @@ class LoggedProcess:
             self._process.wait(seconds)
         except subprocess.TimeoutExpired:
             return False
-        self._log.close()
+        if not self._log.closed:
+            self._log.close()
+            self._signal(signal.SIGKILL)  # what it started and left behind, such as the other processes of a run
         return True
+
+    def ask(self) -> None:
+        """Ask the process, and whatever it started, to end; returns at once."""
+        if not self.wait(0):
+            self._signal(signal.SIGTERM)
 
     def stop(self, grace: float = 10.0) -> None:
         """End the process and whatever it started: ask first, insist after ``grace`` seconds."""
-        if self._process.poll() is None:
-            self._signal(signal.SIGTERM)
-            if not self.wait(grace):
-                self._signal(signal.SIGKILL)
-                self.wait(grace)
-        self._log.close()
+        self.ask()
+        if not self.wait(grace):
+            self._signal(signal.SIGKILL)
+            self.wait(grace)
 
     def reason(self) -> str:
         """Why it failed, after its end; empty if it did not."""
-        return _why(self._process.returncode, self.log) if self._process.returncode else ""
+        return why(self.code, self.log) if self.code else ""
 
     def _signal(self, number: signal.Signals) -> None:
-        try:
+        with contextlib.suppress(ProcessLookupError, PermissionError):  # the latter on macOS, of a group of dead ones
             os.killpg(self._process.pid, number)
-        except ProcessLookupError:
-            return
 
 
-class Child(LoggedProcess):
-    """``lmzoo fit`` for one planned run, its output going to the run's ``log.txt``.
-
-    Args:
-        run: what to run.
-        command: the words before ``--config``; the ``lmzoo fit`` of this Python when None.
-        allow_classes: passed on to the run.
-    """
-
-    def __init__(self, run: PlannedRun, *, command: list[str] | None = None, allow_classes: bool = False) -> None:
-        self.run = run
-        folder = RunFolder(run.folder)
-        run.folder.mkdir(parents=True, exist_ok=True)
-        # a failure of an earlier attempt says nothing about this one
-        folder.failure_file.unlink(missing_ok=True)
-        write_yaml(folder.config_file, run.config)
-        words = [*(command or [sys.executable, "-m", "lmzoo.train", "fit"])]
-        words += ["--config", str(folder.config_file), "--run_dir", str(run.folder)]
-        words += ["--allow_classes"] if allow_classes else []
-        super().__init__(words, run.folder / "log.txt")
-
-    def outcome(self) -> Run:
-        """The run's folder after its end. A child that ended without saying why gets its failure written down."""
-        run = load_run(self.run.folder)
-        if run.state == "unfinished":
-            RunFolder(self.run.folder).fail(_why(self._process.returncode, self.log))
-            run = load_run(self.run.folder)
-        return run
-
-
-def _why(code: int, log: Path) -> str:
-    """A reason for a failure of which the run left no word: the signal that ended it, or the log's last line."""
+def why(code: int, log: Path) -> str:
+    """A reason for a failure of which there is no other word: the signal that ended it, or the log's last line."""
     if code < 0:
         name = signal.Signals(-code).name
         hint = ", as when memory runs out" if -code == signal.SIGKILL else ""

@@ -1,0 +1,1 @@
+"""What ``lmzoo new`` writes: small parts that work, each a file that imports lmzoo as its users do."""

@@ -1,0 +1,102 @@
+"""A run of two processes is the run of one: the same samples, losses and weights, written once."""
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+import torch
+from lmzoo.train.checkpoint import checkpoints
+from safetensors.torch import load_file
+
+TWO = {"strategy": "ddp", "devices": 2}
+TIMES = ("seconds", "tokens_per_second")
+
+
+def rows_of(run):
+    rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    return [{k: v for k, v in row.items() if k not in TIMES} for row in rows]
+
+
+def records_of(run):
+    return json.loads((run / "results.json").read_text())["records"]
+
+
+@pytest.fixture
+def one_and_two(tiny, write):
+    """The same run, global batch 8 and accumulation, for one process and for two."""
+    tiny["trainer"] |= {"accumulate_grad_batches": 2, "max_steps": 30, "val_check_interval": 20, "log_every_n_steps": 2}
+    tiny["checkpoint_every_n_steps"] = 5  # also within the two steps of a row
+    one = write(tiny | {"data": tiny["data"] | {"batch_size": 8}}, "one.yaml")
+    return one, write(tiny | {"trainer": tiny["trainer"] | TWO}, "two.yaml")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_two_processes_train_like_one_and_are_resumed(lmzoo, one_and_two, tmp_path):
+    one, two = one_and_two
+    lmzoo("fit", "--config", one, "--run_dir", tmp_path / "one")
+    said = lmzoo("fit", "--config", two, "--run_dir", tmp_path / "two").stdout
+    assert said.count("run folder") == 1
+    assert said.count("written to") == 1
+    ours, theirs = rows_of(tmp_path / "one"), rows_of(tmp_path / "two")
+    assert [row["step"] for row in theirs if row["split"] == "train"] == list(range(2, 31, 2))
+    assert len(ours) == len(theirs)
+    for mine, other in zip(ours, theirs, strict=True):
+        assert {k: other[k] for k in mine if not isinstance(mine[k], float)} == {
+            k: v for k, v in mine.items() if not isinstance(v, float)
+        }
+        # float32 gradients summed in another order, over 30 steps: seen 8e-8
+        assert {k: v for k, v in other.items() if isinstance(v, float)} == pytest.approx(
+            {k: v for k, v in mine.items() if isinstance(v, float)}, rel=1e-5
+        )
+    for mine, other in zip(records_of(tmp_path / "one"), records_of(tmp_path / "two"), strict=True):
+        assert (other["tokens"], other["words"], other["bytes"]) == (mine["tokens"], mine["words"], mine["bytes"])
+        assert other["nll"] == pytest.approx(mine["nll"], rel=1e-5)
+    mine, other = (load_file(tmp_path / name / "model.safetensors") for name in ("one", "two"))
+    for name, weight in mine.items():
+        torch.testing.assert_close(other[name], weight, rtol=0, atol=1e-4)  # seen 5e-6
+
+    # killed outright in the middle, then asked to stop: both go on, and end with the same bits as the whole run
+    folder = tmp_path / "killed"
+    kill_when(two, folder, 5, signal.SIGKILL)
+    assert kill_when(two, folder, 10, signal.SIGTERM) == 130
+    assert not (folder / "failure.json").exists()
+    lmzoo("fit", "--config", two, "--run_dir", folder)
+    assert rows_of(folder) == theirs
+    assert [r["nll"] for r in records_of(folder)] == [r["nll"] for r in records_of(tmp_path / "two")]
+    assert (folder / "model.safetensors").read_bytes() == (tmp_path / "two" / "model.safetensors").read_bytes()
+
+
+def kill_when(config, folder, step: int, number: signal.Signals) -> int:
+    """Start a run and send its first process a signal once there is a checkpoint of a step; the exit code."""
+    words = [sys.executable, "-m", "lmzoo.train", "fit", "--config", str(config), "--run_dir", str(folder)]
+    run = subprocess.Popen(words, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    end = time.monotonic() + 240
+    try:
+        while not any(int(path.stem.removeprefix("step-")) >= step for path in checkpoints(folder / "checkpoints")):
+            assert run.poll() is None, "it ended before it could be killed"
+            assert time.monotonic() < end
+            threading.Event().wait(0.005)
+        run.send_signal(number)
+        return run.wait(120)
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(run.pid, signal.SIGKILL)
+
+
+@pytest.mark.parametrize("strategy", ["fsdp", "ddp_spawn", "deepspeed_stage_2"])
+def test_strategies_that_would_come_out_wrong_are_refused(lmzoo, tiny, write, strategy):
+    refused = lmzoo("fit", "--config", write(tiny), "--trainer.strategy", strategy, code=2)
+    assert "trainer.strategy" in refused.stderr
+    assert "expected auto or ddp" in refused.stderr
+
+
+def test_a_distributed_sampler_is_refused(lmzoo, tiny, write):
+    refused = lmzoo("fit", "--config", write(tiny), "--trainer.use_distributed_sampler", "true", code=2)
+    assert "dealt out to the processes already" in refused.stderr

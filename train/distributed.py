@@ -1,0 +1,47 @@
+"""A run of several processes, by Lightning's strategies: what they have to agree on, and which strategies serve.
+
+The samples of a step are dealt out by :class:`.data.order.SampleOrder`; evaluation sums are added up by torchmetrics.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+from torch import Tensor
+
+from ..errors import require
+
+
+def mean_over_processes(trainer: pl.Trainer | None, *figures: Tensor) -> tuple[Tensor, ...]:
+    """Means of scalars over the processes of a run, in float64; the scalars themselves where there is one process.
+
+    Every process has as many samples in a batch, so that these are means over the samples too.
+    """
+    if trainer is None or trainer.world_size == 1:
+        return figures
+    together = torch.stack([figure.double() for figure in figures])
+    return tuple(trainer.strategy.reduce(together, reduce_op="mean"))
+
+
+def any_process(trainer: pl.Trainer, asked: bool) -> bool:
+    """Whether any process of the run says yes: one that acted alone would leave the others waiting for ever."""
+    return asked if trainer.world_size == 1 else bool(trainer.strategy.reduce_boolean_decision(asked, all=False))
+
+
+def check_strategy(settings: dict[str, Any]) -> None:
+    """Raise :class:`ArgumentError` for trainer settings under which a run of several processes would come out wrong.
+
+    Sharding strategies (FSDP, DeepSpeed, model parallel) leave no process with the whole model, which clipping by the
+    norm, scoring and the export need. Processes that are spawned or forked hand back weights, but not what was logged.
+    """
+    strategy = settings["strategy"]
+    name = strategy if isinstance(strategy, str) else type(strategy).__name__.lower()
+    expected = "auto or ddp, whose processes each hold the whole model and are started as commands"
+    wrong = ("fsdp", "deepspeed", "modelparallel", "model_parallel", "spawn", "fork", "notebook", "xla")
+    require(not any(word in name for word in wrong), "strategy", expected, name)
+    sampler = settings["use_distributed_sampler"]
+    require(
+        sampler is False, "use_distributed_sampler", "false: samples are dealt out to the processes already", sampler
+    )

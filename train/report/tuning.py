@@ -1,0 +1,164 @@
+"""The trials of a comparison's tuning: their table, their picture, and what to be wary of."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from matplotlib.axes import Axes
+
+from ..config import flatten
+from ..tuning import KEY, TUNING_FOLDER, Trial, Tuning, at_edge, best_rate, read_trials
+from .canvas import Plot, draw_plot, label_ends
+from .formats import listed, plain
+from .load import COMPARISON_FILE, Comparison
+from .table import Cell, Table, TableRow
+from .theme import Theme
+
+_DIGITS = 4
+
+
+class TuningReport:
+    """What a report says of the learning rates that were tried; of a comparison without tuning nothing.
+
+    Args:
+        comparison: as read back.
+    """
+
+    def __init__(self, comparison: Comparison) -> None:
+        self.comparison = comparison
+        self.tuning = Tuning(**comparison.tuning) if comparison.tuning else None
+        self.trials: dict[str, list[Trial]] = {}
+        if self.tuning is not None:
+            self.trials = {name: read_trials(self.tuning, comparison.output, name) for name in comparison.variants}
+        self.chosen = {name: best_rate(trials) for name, trials in self.trials.items()}
+
+    def table(self) -> Table | None:
+        """A row a variant, a column a rate: the validation loss of the trial, the chosen one's bold."""
+        if self.tuning is None:
+            return None
+        columns = [*(_rate(rate) for rate in self.tuning.learning_rates), "Chosen"]
+        rows = []
+        for name, trials in self.trials.items():
+            best = self.chosen[name]
+            cells = [
+                Cell(plain(trial.loss, _DIGITS) if math.isfinite(trial.loss) else trial.said, best=trial.rate == best)
+                for trial in trials
+            ]
+            chosen = Cell("not yet" if best is None else _rate(best))
+            rows.append(TableRow(name, [*cells, chosen], name == self.comparison.baseline))
+        sentence = (
+            "Validation loss, in nats a token, of one trial for each learning rate. Trials kept "
+            f"{100 * self.tuning.fraction:g} % of the training documents back to be validated on, and used seed "
+            f"{self.tuning.seed}; the corpus's own validation and test splits had no part in the choice."
+        )
+        if self.tuning.max_steps is not None:
+            sentence += f" A trial took {self.tuning.max_steps:,} optimizer steps, whatever the final runs take."
+        notes = [
+            "Each row chooses for itself the rate of the lowest loss, of equal ones the smaller; divergence loses."
+        ]
+        return Table("Learning rates", columns, rows, sentence, notes)
+
+    def plots(self) -> list[Plot]:
+        """Validation loss by learning rate, a line a variant; none without a finished trial."""
+        losses = {name: _finite(trials) for name, trials in self.trials.items()}
+        losses = {name: points for name, points in losses.items() if points}
+        if not losses:
+            return []
+        said = [
+            f"{name} " + ", ".join(f"{plain(loss, 3)} at {_rate(rate)}" for rate, loss in points)
+            for name, points in losses.items()
+        ]
+        lost = any(trial.said == "diverged" for trials in self.trials.values() for trial in trials if _lost(trial))
+        caption = "The chosen rate is ringed; both axes as tried, the rates on a logarithmic scale."
+        caption += " A cross at the top is a trial that diverged." if lost else ""
+        return [
+            draw_plot(
+                lambda axes, theme: self._draw(axes, theme, losses),
+                file="tuning.png",
+                title="Validation loss by learning rate",
+                caption=caption,
+                alt=f"Validation loss of the trials, in nats a token: {'; '.join(said)}.",
+                height=3.0,
+            )
+        ]
+
+    def troubles(self) -> list[tuple[str, str]]:
+        """Rates at the edge of the grid, trials that are missing or failed, final runs of another rate, strays."""
+        found = []
+        for name, trials in self.trials.items():
+            best = self.chosen[name]
+            open_trials = [f"{_rate(t.rate)} {t.said}" for t in trials if not t.ended]
+            if open_trials:
+                what = f"tuning has not ended ({', '.join(open_trials)}); run the comparison again to go on"
+                found.append((name, what))
+            elif best is None:
+                found.append((name, "every trial of a learning rate diverged; add smaller ones"))
+            elif at_edge(best, trials):
+                side = "smallest" if best == trials[0].rate else "largest"
+                what = f"the best learning rate, {_rate(best)}, is the {side} tried: a better one may lie beyond"
+                found.append((name, what))
+            if best is not None:
+                found += [
+                    (f"{name}, seed {run.seed}", f"trained with learning rate {used!r}; the trials chose {best!r}")
+                    for run in self.comparison.runs
+                    if run.variant == name and (used := flatten(run.config).get(KEY)) not in (None, best)
+                ]
+        strays = self._strays()
+        if strays:
+            found.append((listed(strays), f"not in {COMPARISON_FILE} and left out of this report"))
+        return found
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Every record of the trials with its variant, learning rate and seed."""
+        return [
+            {"variant": name, "learning_rate": trial.rate, "seed": trial.run.seed, **record}
+            for name, trials in self.trials.items()
+            for trial in trials
+            for record in (trial.run.results or {}).get("records", [])
+        ]
+
+    def _strays(self) -> list[str]:
+        """Folders of trials that the comparison does not ask for, such as those of another grid."""
+        known = {trial.run.folder for trials in self.trials.values() for trial in trials}
+        output = self.comparison.output
+        found = sorted(folder for folder in output.glob(f"{TUNING_FOLDER}/*/lr-*/seed-*") if folder not in known)
+        return [str(folder.relative_to(output)) for folder in found]
+
+    def _draw(self, axes: Axes, theme: Theme, losses: dict[str, list[tuple[float, float]]]) -> None:
+        assert self.tuning is not None
+        rates = self.tuning.learning_rates
+        styles = theme.styles(self.comparison.variants, self.comparison.baseline)
+        values = [loss for points in losses.values() for _, loss in points]
+        room = 0.08 * (max(values) - min(values)) or 0.05
+        top = max(values) + 2 * room
+        ends: dict[str, tuple[float, float, str]] = {}
+        for name, points in losses.items():
+            colour, stroke = styles[name]
+            axes.plot(*zip(*points, strict=True), color=colour, linestyle=stroke, marker="o", markersize=3.5)
+            ringed = [point for point in points if point[0] == self.chosen[name]]
+            axes.plot(*zip(*ringed, strict=True) if ringed else ([], []), "o", mfc="none", mec=colour, markersize=9)
+            crossed = [trial.rate for trial in self.trials[name] if _lost(trial)]
+            axes.plot(crossed, [top] * len(crossed), "x", color=colour, markersize=5)
+            ends[name] = (rates[-1] * (rates[-1] / rates[0]) ** 0.04, points[-1][1], colour)
+        axes.set_xscale("log")
+        axes.set_xticks(rates, [_rate(rate) for rate in rates])
+        axes.minorticks_off()
+        axes.set_ylim(min(values) - room, top + room)
+        axes.grid(axis="y")
+        axes.set_xlabel("learning rate")
+        axes.set_ylabel("nats a token")
+        axes.figure.canvas.draw()  # settles the layout, from which the labels' distances are taken
+        label_ends(axes, ends)
+
+
+def _finite(trials: list[Trial]) -> list[tuple[float, float]]:
+    return [(trial.rate, trial.loss) for trial in trials if math.isfinite(trial.loss)]
+
+
+def _lost(trial: Trial) -> bool:
+    return trial.ended and not math.isfinite(trial.loss)
+
+
+def _rate(rate: float) -> str:
+    return repr(rate)
