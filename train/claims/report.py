@@ -62,8 +62,7 @@ def terminal_table(outcomes: Sequence[Outcome]) -> Table:
 
 def summary(outcomes: Sequence[Outcome]) -> str:
     """How many claims got which verdict."""
-    counts = {word: sum(outcome.verdict == word for outcome in outcomes) for word in _STYLES}
-    return f"{len(outcomes)} claims: " + ", ".join(f"{n} {word}" for word, n in counts.items() if n) + "."
+    return f"{len(outcomes)} claims: {words.counts(outcomes)}."
 
 
 def _cells(outcome: Outcome) -> list[str]:

@@ -3,15 +3,30 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 from ..report.differences import percent_digits, ratio_percent
 from ..report.formats import NONE, bracketed, p_value, signed
 from .claim import Claim
-from .judge import claimed
+from .judge import Verdict, claimed
 from .metrics import METRICS
 from .outcome import Outcome
 
+VERDICTS: tuple[Verdict, ...] = ("supported", "not supported", "tie", "not tested")
+"""In the order in which they are shown."""
+
 _BOUNDS = {"at_most": "at most", "at_least": "at least"}
+
+
+def decided_first(outcomes: Sequence[Outcome]) -> list[Outcome]:
+    """Those with a verdict before those that are not tested, each in the order given."""
+    return sorted(outcomes, key=lambda outcome: outcome.verdict == "not tested")
+
+
+def counts(outcomes: Sequence[Outcome]) -> str:
+    """How many have which verdict: ``2 supported, 1 tie``."""
+    found = {word: sum(outcome.verdict == word for outcome in outcomes) for word in VERDICTS}
+    return ", ".join(f"{n} {word}" for word, n in found.items() if n)
 
 
 def difference(outcome: Outcome) -> str:
@@ -69,6 +84,11 @@ def decided_by(claim: Claim) -> str:
         return ""
     against = f" against {claim.baseline}" if claim.baseline else ""
     return f"{claim.comparison}: {claim.variant}{against}"
+
+
+def variants(claim: Claim) -> list[str]:
+    """The variants whose runs decide, the baseline first."""
+    return [name for name in (claim.baseline, claim.variant) if name]
 
 
 def sentence(outcome: Outcome) -> str:

@@ -6,18 +6,24 @@ import io
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from PIL import Image
 
 from .theme import DARK, LIGHT, Theme
 
 # 100 points an inch, drawn at 2x, so that text stays sharp on a phone's screen.
 DPI = 200
+# Inches: about half of a page, and a phone's screen.
+WIDE, NARROW = 5.6, 3.7
+_COLOURS = 256
 _LABEL_HEIGHT = 13.5  # points between two labels' baselines
 
 Draw = Callable[[Axes, Theme], None]
@@ -25,40 +31,80 @@ Draw = Callable[[Axes, Theme], None]
 
 @dataclass(frozen=True)
 class Plot:
-    """A finished picture, once for a light and once for a dark page.
+    """A picture, drawn when it is asked for: for a light and for a dark page, each also for a phone's screen.
 
     Attributes:
-        file: name of the PNG in the report's folder (the light one).
+        file: name of the PNG in the report's folder (the light, wide one).
         alt: what is to be seen, for those who do not see it.
+        draw: draws on fresh axes.
+        height, narrow_height: in inches, at :data:`WIDE` and at :data:`NARROW` inches of width.
     """
 
     file: str
     title: str
     caption: str
     alt: str
-    light: bytes
-    dark: bytes
+    draw: Draw
+    height: float
+    narrow_height: float
+
+    @cached_property
+    def light(self) -> bytes:
+        return _png(self.draw, LIGHT, WIDE, self.height)
+
+    @cached_property
+    def dark(self) -> bytes:
+        return _png(self.draw, DARK, WIDE, self.height)
+
+    @cached_property
+    def narrow_light(self) -> bytes:
+        return _png(self.draw, LIGHT, NARROW, self.narrow_height)
+
+    @cached_property
+    def narrow_dark(self) -> bytes:
+        return _png(self.draw, DARK, NARROW, self.narrow_height)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Width and height of the wide one as a page lays it out, in pixels."""
+        return round(100 * WIDE), round(100 * self.height)
 
     def write(self, folder: Path) -> None:
-        """The light one into ``folder``, whole or not at all."""
+        """The light, wide one into ``folder``, whole or not at all."""
         temporary = folder / f".{self.file}.{os.getpid()}.tmp"
         temporary.write_bytes(self.light)
         temporary.replace(folder / self.file)
 
 
-def draw_plot(draw: Draw, *, file: str, title: str, caption: str, alt: str, height: float = 3.6) -> Plot:
-    """Run ``draw`` on fresh axes, once for each theme."""
-    return Plot(file, title, caption, alt, _png(draw, LIGHT, height), _png(draw, DARK, height))
+def draw_plot(
+    draw: Draw,
+    *,
+    file: str,
+    title: str,
+    caption: str,
+    alt: str,
+    height: float = 3.6,
+    narrow_height: float | None = None,
+) -> Plot:
+    """A plot whose ``draw`` is run on fresh axes, once for each theme and width, when its picture is wanted."""
+    return Plot(file, title, caption, alt, draw, height, height if narrow_height is None else narrow_height)
 
 
-def _png(draw: Draw, theme: Theme, height: float) -> bytes:
+def is_narrow(axes: Axes) -> bool:
+    """Whether the picture is the one for a phone's screen."""
+    return axes.figure.get_figwidth() < WIDE  # type: ignore[union-attr]
+
+
+def _png(draw: Draw, theme: Theme, width: float, height: float) -> bytes:
     with mpl.rc_context(page_settings(theme)):
-        figure = Figure(figsize=(5.6, height), dpi=DPI, facecolor=theme.page, layout="constrained")
+        figure = Figure(figsize=(width, height), dpi=DPI, facecolor=theme.page, layout="constrained")
         canvas = FigureCanvasAgg(figure)
         draw(figure.add_subplot(), theme)
-        stream = io.BytesIO()
-        # without matplotlib's version in the file the same runs give the same bytes
-        canvas.print_png(stream, metadata={"Software": None})  # type: ignore[no-untyped-call]
+        canvas.draw()  # type: ignore[no-untyped-call]
+        image = Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3])  # type: ignore[no-untyped-call]
+    stream = io.BytesIO()
+    # a page holds four of each: a palette makes them a third as large, and nobody sees which
+    image.quantize(_COLOURS, dither=Image.Dither.NONE).save(stream, format="PNG", optimize=True)
     return stream.getvalue()
 
 

@@ -102,11 +102,17 @@ def _same(values: pd.Series[Any]) -> float:
 
 def _sentence(runs: list[Run]) -> str:
     machines = [_machine(run) for run in runs if run.environment]
-    differing = [word for word in machines[0] if len({m[word] for m in machines}) > 1] if machines else []
+    differing = unlike_machines(runs)
     if differing:
         return f"Speeds do not compare: the runs were made on unlike machines ({', '.join(differing)} differ)."
     same = [f"{word} {value}" for word, value in machines[0].items() if value] if machines else []
     return f"Measured with {', '.join(same)}." if same else ""
+
+
+def unlike_machines(runs: list[Run]) -> list[str]:
+    """In what the machines of the runs differ; empty where their speeds compare."""
+    machines = [_machine(run) for run in runs if run.environment]
+    return [word for word in machines[0] if len({m[word] for m in machines}) > 1] if machines else []
 
 
 def _machine(run: Run) -> dict[str, str]:
@@ -144,9 +150,14 @@ def sharing_sentence(runs: list[Run]) -> str:
     return text
 
 
+def memory_kinds(runs: list[Run]) -> list[str]:
+    """What the peaks of memory are, in the runs' own words; memories compare where it is one thing."""
+    return sorted({str((run.results or {}).get("peak_memory_is", "not recorded what")) for run in runs})
+
+
 def memory_sentence(runs: list[Run]) -> str:
     """What the peaks of memory are, in the runs' own words (``peak_memory_is``)."""
-    kinds = sorted({str((run.results or {}).get("peak_memory_is", "not recorded what")) for run in runs})
+    kinds = memory_kinds(runs)
     text = f"Peak memory is the largest over seeds: {' / '.join(kinds)}."
     return text if len(kinds) < 2 else f"{text} The memory figures do not compare: they measure different things."
 

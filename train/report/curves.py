@@ -58,7 +58,9 @@ def smoothing_window(runs: Sequence[Run]) -> int:
 
 
 def mean_curve(frame: pd.DataFrame, variant: str) -> pd.DataFrame:
-    """The mean over the seeds that came as far as the variant's furthest; columns tokens, smooth.
+    """The mean over the seeds that came as far as the variant's furthest; columns tokens, smooth, low, high.
+
+    ``low`` and ``high`` are the lowest and the highest of these seeds at each place.
 
     A seed that stopped early would else cut the mean off where it stopped, or bend it there.
     """
@@ -66,7 +68,8 @@ def mean_curve(frame: pd.DataFrame, variant: str) -> pd.DataFrame:
     furthest = own.groupby("seed")["tokens"].transform("max")
     own = own[furthest == own["tokens"].max()]
     by_seed = own.pivot(index="tokens", columns="seed", values="smooth").dropna()
-    return pd.DataFrame({"tokens": by_seed.index, "smooth": by_seed.mean(axis=1).to_numpy()})
+    ends = {"low": by_seed.min(axis=1).to_numpy(), "high": by_seed.max(axis=1).to_numpy()}
+    return pd.DataFrame({"tokens": by_seed.index, "smooth": by_seed.mean(axis=1).to_numpy(), **ends})
 
 
 def _train_curve(run: Run, window: int) -> pd.DataFrame:

@@ -9,10 +9,12 @@ from ..statistics.family import Tested
 from ..statistics.paired import Paired
 from ..statistics.verdict import MEANING
 from .formats import NONE, bracketed, p_value, percent, plain, signed
-from .table import Cell
+from .table import Cell, Mark
 
 NATS = {"token_perplexity": "nats a token", "word_perplexity": "nats a word"}
 """The unit of a difference of logarithms, for each metric that is tested."""
+
+_MARKS: dict[str, Mark] = {"better": "good", "worse": "bad", "tie": "even", "exact tie": "even"}
 
 
 def test_columns(effect: float) -> list[str]:
@@ -24,7 +26,11 @@ def test_cells(tested: Tested | None) -> list[Cell]:
     """The adjusted p, the word, and the seeds that the stated effect needs; dashes for the baseline."""
     if tested is None:
         return [Cell(NONE)] * 3
-    return [Cell(p_value(tested.adjusted_p)), Cell(tested.verdict), Cell(plain(tested.seeds_needed, 0))]
+    return [
+        Cell(p_value(tested.adjusted_p)),
+        Cell(tested.verdict, mark=_MARKS.get(tested.verdict, "open")),
+        Cell(plain(tested.seeds_needed, 0)),
+    ]
 
 
 def test_note(metric: str, baseline: str, effect: float) -> str:

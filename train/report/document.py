@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from ..claims.of_comparison import comparison_verdicts
 from ..claims.outcome import Outcome
 from ..claims.plot import claims_plot
+from ..claims.words import decided_first
 from ..config import flatten
 from .analysis import analysis_plots, analysis_tables
 from .canvas import Plot
@@ -14,14 +15,17 @@ from .costs import cost_table
 from .extrapolation import Scored, extrapolation_tables
 from .extrapolation_plots import extrapolation_plots
 from .formats import listed
-from .glance import glance_table, headline
+from .glance import GLANCE, glance_table, headline
 from .load import COMPARISON_FILE, Comparison
 from .number_plots import number_plots
 from .numbers import number_tables
+from .pareto_plots import pareto_section
 from .passport import RULE, Group, like_groups, records_frame
 from .plots import loss_plots, point_plots
 from .probe_plots import context_plots
 from .probes import probe_tables
+from .repeat import Repeats
+from .section import Section, anchor
 from .table import Cell, Table, TableRow
 from .tables import passport_rows, quality_tables
 from .theme import DARK, LIGHT
@@ -42,40 +46,48 @@ class Document:
     """A report's content, in the order in which it is shown.
 
     Attributes:
-        claims: what the runs say of the papers' claims that name this comparison.
-        extrapolation: loss by window length, a table a protocol, then what probes found; empty where no run was
-            evaluated so.
-        tuning: the learning rates that were tried; None where none were.
+        claims: what the runs say of the papers' claims that name this comparison; those with a verdict first.
+        forest: their picture; None without claims.
+        sections: tables and pictures; none is empty.
         colours: for each variant its colour on a light and on a dark page, as in the plots.
         rule: when figures share a table.
         troubles: runs that failed, are unfinished or missing, and anything left out; empty when all is well.
-        repeats: for each variant the command that makes its row again.
+        repeats: how each variant's row is made again.
     """
 
     title: str
     subtitle: str
     headline: str
     claims: list[Outcome]
-    glance: Table | None
-    quality: list[Table]
-    analysis: list[Table]
-    extrapolation: list[Table]
-    cost: Table | None
-    tuning: Table | None
-    changes: Table
-    plots: list[Plot]
+    forest: Plot | None
+    sections: list[Section]
     passports: list[Passport]
     rule: str
     troubles: list[tuple[str, str]]
-    repeats: list[tuple[str, str]]
+    repeats: Repeats
     colours: dict[str, tuple[str, str]]
+
+    @property
+    def plots(self) -> list[Plot]:
+        """Every picture."""
+        return [*([self.forest] if self.forest else []), *(plot for one in self.sections for plot in one.plots)]
+
+    @property
+    def contents(self) -> list[tuple[str, str]]:
+        """Title and anchor of everything that one may want to jump to."""
+        titles = [*(["Verdicts"] if self.claims else []), *(section.title for section in self.sections)]
+        titles += [*(["Passports"] if self.passports else []), "How to repeat each row"]
+        return [(title, anchor(title)) for title in titles]
+
+    def tables(self, section: str) -> list[Table]:
+        """The tables of the section with this title; none where there is no such section."""
+        return [table for one in self.sections if one.title == section for table in one.tables]
 
 
 def build_document(comparison: Comparison) -> Document:
     """Make the report of a comparison from what its folder holds."""
     groups = like_groups(records_frame(comparison.finished))
-    claims = comparison_verdicts(comparison)
-    scored = [Scored(run.variant, run.seed, record) for run in comparison.finished for record in run.extrapolation]
+    claims = decided_first(comparison_verdicts(comparison))
     tuning = TuningReport(comparison)
     light = LIGHT.styles(comparison.variants, comparison.baseline)
     dark = DARK.styles(comparison.variants, comparison.baseline)
@@ -84,32 +96,42 @@ def build_document(comparison: Comparison) -> Document:
         subtitle=_subtitle(comparison),
         headline=headline(comparison, groups),
         claims=claims,
-        glance=glance_table(comparison, groups),
-        quality=[*quality_tables(comparison, groups), *number_tables(comparison)],
-        analysis=analysis_tables(comparison),
-        extrapolation=[
-            *extrapolation_tables(scored, comparison.variants, comparison.baseline),
-            *probe_tables(comparison),
-        ],
-        cost=cost_table(comparison),
-        tuning=tuning.table(),
-        changes=_changes(comparison),
-        plots=[
-            *([claims_plot(claims)] if claims else []),
-            *loss_plots(comparison),
-            *point_plots(comparison, groups),
-            *analysis_plots(comparison),
-            *number_plots(comparison),
-            *extrapolation_plots(scored, comparison.variants, comparison.baseline),
-            *context_plots(comparison),
-            *tuning.plots(),
-        ],
+        forest=claims_plot(claims) if claims else None,
+        sections=[section for section in _sections(comparison, groups, tuning) if not section.empty],
         passports=[_passport(group) for group in groups],
         rule=RULE,
         troubles=[*_troubles(comparison), *tuning.troubles()],
-        repeats=[(name, _repeat(comparison, name)) for name in comparison.variants],
+        repeats=Repeats(comparison),
         colours={name: (light[name][0], dark[name][0]) for name in comparison.variants},
     )
+
+
+def _sections(comparison: Comparison, groups: list[Group], tuning: TuningReport) -> list[Section]:
+    scored = [Scored(run.variant, run.seed, record) for run in comparison.finished for record in run.extrapolation]
+    glance, cost, rates = glance_table(comparison, groups), cost_table(comparison), tuning.table()
+    return [
+        Section(GLANCE, tables=[glance] if glance else []),
+        Section("What varies", tables=[_changes(comparison)]),
+        Section("Loss curves", plots=loss_plots(comparison)),
+        Section("Quality", plots=point_plots(comparison, groups), tables=quality_tables(comparison, groups)),
+        Section(
+            "Beyond the training length",
+            plots=extrapolation_plots(scored, comparison.variants, comparison.baseline),
+            tables=extrapolation_tables(scored, comparison.variants, comparison.baseline),
+        ),
+        pareto_section(comparison, groups),
+        Section("Use of the context", plots=context_plots(comparison), tables=probe_tables(comparison)),
+        Section("Numbers", plots=number_plots(comparison), tables=number_tables(comparison)),
+        Section(
+            "Loss by frequency, and continuations",
+            "Every record, with its passport, is in `analysis.jsonl` beside this page; the continuations themselves "
+            "are in each run's `continuations.jsonl`.",
+            analysis_plots(comparison),
+            analysis_tables(comparison),
+        ),
+        Section("Cost", tables=[cost] if cost else []),
+        Section("Learning rates", plots=tuning.plots(), tables=[rates] if rates else []),
+    ]
 
 
 def _subtitle(comparison: Comparison) -> str:
@@ -168,9 +190,3 @@ def _troubles(comparison: Comparison) -> list[tuple[str, str]]:
     if comparison.strays:
         troubles.append((listed(comparison.strays), f"not in {COMPARISON_FILE} and left out of this report"))
     return troubles
-
-
-def _repeat(comparison: Comparison, variant: str) -> str:
-    return (
-        f"lmzoo compare {comparison.output / COMPARISON_FILE} --variants {variant} --output {comparison.output}-again"
-    )

@@ -18,6 +18,8 @@ from .software import software_sentence
 from .table import Cell, Table, TableRow
 from .tables import DELTA, TITLES, delta_cell, figure_digits
 
+GLANCE = "At a glance"
+
 _FROM_COSTS = ("Parameters", "Training tokens/s", "Peak memory")
 
 
@@ -58,7 +60,7 @@ def glance_table(comparison: Comparison, groups: Sequence[Group]) -> Table | Non
     rows = [TableRow(name, cells[name], name == comparison.baseline) for name in comparison.variants]
     notes += [sharing_sentence(comparison.finished), memory_sentence(comparison.finished)]
     sentence = software_sentence(pd.concat([group.records for group in groups])) if groups else ""
-    return Table("At a glance", columns, rows, sentence, notes)
+    return Table(GLANCE, columns, rows, sentence, notes)
 
 
 def _add_figures(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 
 import pandas as pd
@@ -28,9 +29,9 @@ def loss_plots(comparison: Comparison) -> list[Plot]:
     for one in curve_sets(comparison.runs):
         window = smoothing_window(one.runs)
         rows = "logged rows, each a mean over the steps since the row before"
-        smoothing = (
-            f"a centred mean over {window} {rows}; the rows stand faintly behind" if window > 1 else f"the {rows}"
-        )
+        smoothing = f"a centred mean over {window} {rows}" if window > 1 else f"the {rows}"
+        if window > 1 and 1 in Counter(run.variant for run in one.runs).values():
+            smoothing += "; where there is one seed, its rows stand faintly behind"
         plots += _curve_plot(
             comparison,
             one,
@@ -73,12 +74,13 @@ def _draw_curves(axes: Axes, theme: Theme, comparison: Comparison, frame: pd.Dat
         colour, stroke = styles[name]
         own = frame[frame["variant"] == name]
         seeds = [curve for _, curve in own.groupby("seed")]
-        for curve in seeds:
-            if "raw" in curve:
-                axes.plot(curve["tokens"], curve["raw"], color=colour, linewidth=0.6, alpha=0.18)
-            if len(seeds) > 1:
-                axes.plot(curve["tokens"], curve["smooth"], color=colour, linewidth=0.9, alpha=0.55, linestyle=stroke)
         mean = mean_curve(frame, name)
+        if len(seeds) == 1 and "raw" in own:
+            axes.plot(own["tokens"], own["raw"], color=colour, linewidth=0.6, alpha=0.18)
+        axes.fill_between(mean["tokens"], mean["low"], mean["high"], color=colour, alpha=0.2, linewidth=0)
+        for curve in seeds:
+            if curve["tokens"].max() < own["tokens"].max():
+                axes.plot(curve["tokens"], curve["smooth"], color=colour, linewidth=0.9, alpha=0.7, linestyle=stroke)
         shown = mean if not mean.empty else seeds[0]
         marker = "o" if "raw" not in frame and len(shown) < 12 else None
         axes.plot(
@@ -123,7 +125,8 @@ def _strokes(frame: pd.DataFrame) -> str:
         return "One seed: no spread."
     last = frame.groupby(["variant", "seed"])["tokens"].max()
     uneven = (last < last.groupby("variant").transform("max")).any()
-    return f"Thin lines: seeds; thick: their mean{', without seeds that stopped early' if uneven else ''}."
+    text = "Lines are means over seeds, bands reach from the lowest seed to the highest"
+    return f"{text}{'; both without seeds that stopped early, which are the thin lines' if uneven else ''}."
 
 
 def _alt(what: str, frame: pd.DataFrame) -> str:
@@ -176,6 +179,7 @@ def _draw_points(axes: Axes, theme: Theme, comparison: Comparison, group: Group,
             va="bottom",
             fontsize=9,
             color=colour,
+            bbox={"facecolor": theme.page, "edgecolor": "none", "pad": 0.8},
         )
     if comparison.baseline in summary and math.isfinite(summary[comparison.baseline].mean):
         axes.axvline(summary[comparison.baseline].mean, color=theme.quiet, linewidth=1, linestyle=(0, (1, 2)), zorder=1)

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
-from .canvas import Plot, draw_plot, label_ends
+from .canvas import Plot, draw_plot, is_narrow, label_ends
 from .formats import plain
 from .load import Comparison
 from .probes import Probed, longest_from_start, probed
@@ -20,7 +20,7 @@ _COPY = {
     "accuracy": ("Copying a random segment, by distance", "copied, %", 100.0),
     "gain": ("What a repeated segment is worth, by distance", "nats a token", 1.0),
 }
-_COLUMNS = 3  # of heat maps
+_COLUMNS, _NARROW_COLUMNS = 3, 2  # of heat maps
 
 
 def context_plots(comparison: Comparison) -> list[Plot]:
@@ -140,14 +140,16 @@ def _passkey_plot(comparison: Comparison, one: Probed, suffix: str) -> Plot:
     means = one.frame.groupby(["variant", "depth", "length"])["ranked_first"].mean().reset_index()
     for cell in means.to_dict("records"):
         shares[cell["variant"]][depths.index(cell["depth"]), lengths.index(cell["length"])] = cell["ranked_first"]
-    rows, across = math.ceil(len(names) / _COLUMNS), min(_COLUMNS, len(names))
     train_length = one.train_length
     seen = 0 if train_length is None else sum(n <= train_length for n in lengths)
 
     def draw(axes: Axes, theme: Theme) -> None:
         figure = axes.figure
+        across = min(_NARROW_COLUMNS if is_narrow(axes) else _COLUMNS, len(names))
         axes.remove()
-        maps = figure.subplots(rows, across, sharex=True, sharey=True, squeeze=False).flatten()
+        maps = figure.subplots(
+            math.ceil(len(names) / across), across, sharex=True, sharey=True, squeeze=False
+        ).flatten()
         styles = theme.styles(comparison.variants, comparison.baseline)
         colours = LinearSegmentedColormap.from_list("share", [theme.page, theme.palette[0]])
         for panel, name in zip(maps, names):
@@ -176,5 +178,6 @@ def _passkey_plot(comparison: Comparison, one: Probed, suffix: str) -> Plot:
         caption=f"In % of {first['samples']} texts a cell, mean over seeds; by chance "
         f"{plain(100 * first['chance_ranked_first'], 0)}.{marked}{one.why}",
         alt=f"Share in % by length, all depths together: {'; '.join(spelt)}.",
-        height=0.7 + 1.75 * rows,
+        height=0.7 + 1.75 * math.ceil(len(names) / _COLUMNS),
+        narrow_height=0.7 + 1.75 * math.ceil(len(names) / _NARROW_COLUMNS),
     )

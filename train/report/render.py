@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import base64
+import re
 from importlib import resources
 
 from jinja2 import DictLoader, Environment, StrictUndefined
 from markupsafe import Markup
 
-from ..claims.words import sentence as claim_figures
+from ..claims import words
+from ..claims.judge import RULE
 from .document import Document
 
-_TEMPLATES = ("report.html", "report.css", "report.md")
+_ENDINGS = (".html", ".css", ".md")
 
 
 def render_html(document: Document) -> str:
@@ -26,7 +28,7 @@ def render_markdown(document: Document) -> str:
 
 def _environment(*, escape: bool) -> Environment:
     here = resources.files(__package__ or "")
-    templates = {name: here.joinpath(name).read_text(encoding="utf-8") for name in _TEMPLATES}
+    templates = {file.name: file.read_text(encoding="utf-8") for file in here.iterdir() if file.name.endswith(_ENDINGS)}
     environment = Environment(
         loader=DictLoader(templates),
         autoescape=escape,  # noqa: S701 - off for Markdown only, whose cells go through md_cell
@@ -37,7 +39,8 @@ def _environment(*, escape: bool) -> Environment:
     )
     environment.filters["data_uri"] = _data_uri
     environment.filters["md_cell"] = md_cell
-    environment.filters["claim_figures"] = claim_figures
+    environment.filters["code"] = code
+    environment.globals |= {"words": words, "rule": RULE}
     return environment
 
 
@@ -49,3 +52,9 @@ def _data_uri(png: bytes) -> Markup:
 def md_cell(text: object) -> str:
     """A table cell on one line, its bars and HTML brackets escaped."""
     return " ".join(str(text).split()).replace("|", "\\|").replace("<", "&lt;")
+
+
+def code(text: str) -> Markup:
+    """HTML of a sentence: what stands between backticks is code."""
+    parts = re.split(r"`([^`]*)`", text)
+    return Markup("").join(Markup("<code>{}</code>").format(part) if i % 2 else part for i, part in enumerate(parts))

@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Literal
+
+Mark = Literal["good", "bad", "even", "open"]
 
 
 @dataclass(frozen=True)
 class Cell:
-    """A figure and, smaller beside it, its spread."""
+    """A figure and, smaller beside it, its spread.
+
+    Attributes:
+        mark: where the text is a verdict, the shape and colour it is shown with.
+    """
 
     text: str
     spread: str = ""
     best: bool = False
+    mark: Mark | None = None
 
     def __str__(self) -> str:
         return f"{self.text} {self.spread}".rstrip()
@@ -36,3 +44,8 @@ class Table:
     sentence: str = ""
     notes: list[str] = field(default_factory=list)
     text: bool = False
+
+    @property
+    def one_seed(self) -> bool:
+        """Whether every figure is of one seed, which a note then says better than a mark at each."""
+        return {cell.spread for row in self.rows for cell in row.cells} <= {"", "n=1"}

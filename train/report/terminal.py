@@ -6,6 +6,7 @@ from rich.markup import escape
 from rich.table import Table as RichTable
 
 from .document import Document
+from .glance import GLANCE
 from .table import Table
 from .tables import DELTA
 
@@ -17,9 +18,9 @@ def terminal_tables(document: Document, width: int) -> list[RichTable]:
 
     Empty as long as no run is finished.
     """
-    glance = document.glance
-    if glance is None:
+    if not document.tables(GLANCE):
         return []
+    (glance,) = document.tables(GLANCE)
     names = [row.variant + (" (baseline)" if row.baseline else "") for row in glance.rows]
     room = width - max(map(len, names)) - _BORDER - 1
     parts: list[list[int]] = [[]]

@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 import yaml
+from lmzoo.train.report.document import Document
+from lmzoo.train.report.write import write_report
 
 
 def _record(split: str, nll_per_token: float, seed: int, passport: dict[str, Any], **changes: Any) -> dict[str, Any]:
@@ -25,6 +27,7 @@ def _record(split: str, nll_per_token: float, seed: int, passport: dict[str, Any
         "tokens": tokens,
         "words": words,
         "bytes": n_bytes,
+        "cross_entropy": nll / tokens,
         "token_perplexity": math.exp(nll / tokens),
         "word_perplexity": math.exp(nll / words),
         "bits_per_byte": nll / (math.log(2) * n_bytes),
@@ -47,7 +50,7 @@ def _record(split: str, nll_per_token: float, seed: int, passport: dict[str, Any
     return record | changes
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_run() -> Callable[..., Path]:
     """``make_run(output, variant, seed, loss=..., state=..., passport=..., changes=..., rows=...)``."""
 
@@ -135,18 +138,21 @@ def make_comparison(tmp_path: Path) -> Callable[..., Path]:
     """``make_comparison(variants, seeds)`` writes ``comparison.yaml`` and returns the folder; the first is baseline."""
 
     def make(variants: dict[str, Any] | list[str], seeds: list[int], name: str = "three positions") -> Path:
-        output = tmp_path / "comparison"
-        output.mkdir()
         named = (
             variants
             if isinstance(variants, dict)
             else {variant: {"model": {"position": variant}} for variant in variants}
         )
-        asked = {"name": name, "base": {}, "variants": named, "baseline": next(iter(named)), "seeds": seeds}
-        (output / "comparison.yaml").write_text(yaml.safe_dump(asked, sort_keys=False))
-        return output
+        return _write_comparison(tmp_path / "comparison", named, seeds, name)
 
     return make
+
+
+def _write_comparison(output: Path, variants: dict[str, Any], seeds: list[int], name: str) -> Path:
+    output.mkdir()
+    asked = {"name": name, "base": {}, "variants": variants, "baseline": next(iter(variants)), "seeds": seeds}
+    (output / "comparison.yaml").write_text(yaml.safe_dump(asked, sort_keys=False))
+    return output
 
 
 @pytest.fixture
@@ -160,3 +166,22 @@ def three_by_two(make_comparison: Callable[..., Path], make_run: Callable[..., P
         for seed, loss in enumerate(losses):
             make_run(output, variant, seed, loss=loss)
     return output
+
+
+@pytest.fixture(scope="session")
+def claimed(make_run: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> tuple[Document, Path]:
+    """The report of three seeds that decides two claims: ``complex`` is better, with the same parameters.
+
+    The other claims of that name are open, and a run of ``alibi`` failed.
+    """
+    variants = {
+        "rotary": None,
+        "complex": {"model": {"attention": "ComplexAttention"}},
+        "alibi": {"model": {"position": "ALiBi"}},
+    }
+    output = _write_comparison(tmp_path_factory.mktemp("claimed") / "runs", variants, [0, 1, 2], "attention")
+    for seed in range(3):
+        make_run(output, "rotary", seed, loss=5.0 + 0.01 * seed)
+        make_run(output, "complex", seed, loss=4.9 + 0.012 * seed, results={"tokens_per_second": 5000.0 + 90 * seed})
+        make_run(output, "alibi", seed, loss=4.99 + 0.02 * seed, state="failed" if seed == 2 else "finished")
+    return write_report(output)

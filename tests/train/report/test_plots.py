@@ -25,7 +25,12 @@ def test_the_mean_curve_is_of_the_seeds_that_came_to_the_end():
     early = [("a", 2, 1.0, 100.0)]
     rows = [("a", 0, 1.0, 4.0), ("a", 0, 2.0, 3.0), ("a", 1, 1.0, 6.0), ("a", 1, 2.0, 4.0)]
     frame = pd.DataFrame(rows + early, columns=["variant", "seed", "tokens", "smooth"])
-    assert mean_curve(frame, "a").to_dict("list") == {"tokens": [1.0, 2.0], "smooth": [5.0, 3.5]}
+    assert mean_curve(frame, "a").to_dict("list") == {
+        "tokens": [1.0, 2.0],
+        "smooth": [5.0, 3.5],
+        "low": [4.0, 3.0],
+        "high": [6.0, 4.0],
+    }
 
 
 def test_a_seed_that_stopped_early_is_said_to_be_outside_the_mean(make_comparison, make_run):
@@ -33,7 +38,8 @@ def test_a_seed_that_stopped_early_is_said_to_be_outside_the_mean(make_compariso
     make_run(output, "a", 0)
     make_run(output, "a", 1, state="failed", rows=10)
     training, _ = loss_plots(load_comparison(output))
-    assert "thick: their mean, without seeds that stopped early." in training.caption
+    assert "both without seeds that stopped early, which are the thin lines." in training.caption
+    assert training.light.startswith(b"\x89PNG")
 
 
 def test_validation_curves_stand_against_training_tokens(three_by_two):
@@ -77,6 +83,7 @@ def test_plots_are_sharp_pngs_in_two_themes_with_figures_in_their_alt_text(three
         for png in (plot.light, plot.dark):
             assert png.startswith(b"\x89PNG")
             assert struct.unpack(">I", png[16:20])[0] == 1120
+        assert struct.unpack(">I", plot.narrow_dark[16:20])[0] == 740
     assert "centred mean over 3 logged rows" in plots[0].caption
     assert plots[3].alt == "Token perplexity on test: rotary 165.7, alibi 153.0, none 196.4."
 
@@ -88,6 +95,7 @@ def test_infinite_and_missing_figures_do_not_break_the_plots(make_comparison, ma
     comparison = load_comparison(output)
     plots = point_plots(comparison, like_groups(records_frame(comparison.finished)))
     assert plots[0].alt == "Token perplexity on validation: a ∞, b –."
+    assert all(plot.light.startswith(b"\x89PNG") for plot in plots)
 
 
 @pytest.mark.parametrize("places", [[1.0, 1.0, 1.0], [0.0, 0.1, 5.0], [9.9, 10.0], [0.0, 2.0, 2.1, 2.2, 9.0]])

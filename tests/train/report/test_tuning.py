@@ -71,7 +71,7 @@ def test_both_forms_of_the_report_hold_it(tuned):
         ("rotary", 0.003, 9),
     ]
     assert len(rows) == 7
-    assert len(document.tuning.rows) == 3
+    assert len(document.tables("Learning rates")[0].rows) == 3
 
 
 def test_without_tuning_nothing_is_said(three_by_two):
