@@ -37,9 +37,9 @@ COLUMNS = [
 
 
 # A comparison's runs do not take turns, so that what else the machine does falls on one of them alone.
-ONE_AFTER_ANOTHER = (
-    "Speed and memory were measured in one process after another on this machine; machine load shows in them. "
-    "For a speed claim see lmzoo bench."
+NO_BENCHMARK = (
+    "Speed and memory were measured while training, in processes that did not take turns: other runs at the same "
+    "time and machine load show in them. For a speed claim see lmzoo bench."
 )
 
 
@@ -148,7 +148,7 @@ def memory_sentence(runs: list[Run]) -> str:
 
 def _notes(frame: pd.DataFrame, runs: list[Run]) -> list[str]:
     notes = [
-        ONE_AFTER_ANOTHER,
+        NO_BENCHMARK,
         "Training tokens/s is each run's median over its logged rows, without validation and checkpoint writing; "
         "then mean ± standard deviation over seeds, and the ratio of the means to the baseline's.",
         memory_sentence(runs),

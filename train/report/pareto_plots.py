@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from .canvas import Plot, draw_plot
-from .costs import ONE_AFTER_ANOTHER, memory_kinds, unlike_machines
+from .costs import NO_BENCHMARK, memory_kinds, unlike_machines
 from .formats import amount, listed, plain
 from .labels import label_points
 from .load import Comparison
@@ -22,7 +22,6 @@ _COSTS: dict[str, tuple[str, str, str, Better]] = {
     "tokens_per_second": ("speed", "speed", "training tokens/s (faster to the right)", "higher"),
     "peak_memory_mb": ("memory", "memory", "peak memory, MB (less to the left)", "lower"),
 }
-_NO_BENCHMARK = f"No benchmark: {ONE_AFTER_ANOTHER[0].lower()}{ONE_AFTER_ANOTHER[1:]}"
 
 
 def pareto_section(comparison: Comparison, groups: Sequence[Group]) -> Section:
@@ -35,7 +34,7 @@ def pareto_section(comparison: Comparison, groups: Sequence[Group]) -> Section:
     last = [(group, cost) for group in groups if group.split == groups[-1].split for cost in drawn]
     found = [(group, cost, points(comparison, group, cost)) for group, cost in last]
     plots = [_plot(comparison, group, cost, own) for group, cost, own in found if len(own) > 1]
-    sentences = [_NO_BENCHMARK]
+    sentences = [f"No benchmark: {NO_BENCHMARK[0].lower()}{NO_BENCHMARK[1:]}"]
     if machines:
         sentences.append(f"No picture of speed: the machines differ ({listed(machines)}).")
     if len(kinds) > 1:
