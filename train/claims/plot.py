@@ -16,8 +16,12 @@ from .judge import claimed
 from .outcome import Outcome
 
 FILE = "claims.png"
-# shape and place in the palette of each verdict, so that colour alone never tells
-_MARKS = {"supported": ("o", 0), "not supported": ("X", 1), "tie": ("s", 2)}
+# shape, size and place in the palette of each verdict, so that colour alone never tells; a tie takes no side
+_MARKS: dict[str, tuple[str, int, int | None]] = {
+    "supported": ("o", 40, 0),
+    "not supported": ("X", 62, 1),
+    "tie": ("s", 36, None),
+}
 
 
 def claims_plot(outcomes: Sequence[Outcome]) -> Plot:
@@ -67,8 +71,8 @@ def _draw(axes: Axes, theme: Theme, rows: Sequence[Paper | Outcome]) -> None:
 def _draw_row(axes: Axes, theme: Theme, height: float, outcome: Outcome) -> None:
     """The claim's name and figures, and below them the bar on the scale of the row."""
     tested = outcome.verdict in _MARKS
-    shape, place = _MARKS.get(outcome.verdict, ("o", 0))
-    colour = theme.palette[place] if tested else theme.quiet
+    shape, area, place = _MARKS.get(outcome.verdict, ("o", 36, None))
+    colour = theme.quiet if place is None else theme.palette[place]
     low, mean, high = outcome.low, outcome.mean, outcome.high
     size = claimed(outcome.claim) if not outcome.claim.not_tested else None
     widest = max((abs(v) for v in (low, mean, high, size) if v is not None and math.isfinite(v)), default=0.0) or 1.0
@@ -78,7 +82,8 @@ def _draw_row(axes: Axes, theme: Theme, height: float, outcome: Outcome) -> None
         axes.plot([-1.06, 1.06], [bar, bar], color=theme.grid, linewidth=0.8, zorder=0)
         axes.plot([low / widest, high / widest], [bar] * 2, color=colour, linewidth=2.4, zorder=3)
         face = colour if tested else theme.page
-        axes.scatter([mean / widest], [bar], marker=shape, s=38, color=face, edgecolors=colour, linewidths=1, zorder=4)
+        dot = {"marker": shape, "s": area, "color": face, "edgecolors": colour, "linewidths": 1.0}
+        axes.scatter([mean / widest], [bar], zorder=4, **dot)
         if size is not None:
             x, y = [size / widest], [bar]
             axes.scatter(x, y, marker="D", s=34, zorder=5, facecolors="none", edgecolors=theme.ink, linewidths=1.1)
