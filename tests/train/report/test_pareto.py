@@ -69,7 +69,7 @@ def test_unlike_tokenizers_are_compared_by_bytes(make_comparison, make_run):
 def test_the_pictures_name_the_frontier_and_say_that_they_are_no_benchmark(three_by_two):
     speed, memory = (section := pareto_section(*of(three_by_two))).plots
     assert (speed.file, memory.file) == ("quality-speed.png", "quality-memory.png")
-    assert section.sentence.startswith("No benchmark: speed and memory were measured while training, in processes that")
+    assert section.sentence.startswith("No benchmark: speed and memory were measured in one process after another")
     assert "The line is the frontier: alibi;" in speed.caption
     assert "Large dots are means, small ones seeds." in speed.caption
     assert "alibi 5.030 at 6.45 k" in speed.alt

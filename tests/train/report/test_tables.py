@@ -170,7 +170,7 @@ def test_speed_and_memory_say_how_they_were_measured(make_comparison, make_run, 
     assert "to baseline" in costs.columns
     for table in (costs, glance_table(comparison, groups)):
         notes = " ".join(table.notes)
-        assert "other runs at the same time and machine load show in them. " in notes
+        assert "in one process after another on this machine; machine load shows in them. " in notes
         assert "For a speed claim see lmzoo bench." in notes
         assert f"Peak memory is the largest over seeds: {kind}." in notes
 
