@@ -1,6 +1,6 @@
 """The package as users get it: light to import, whole in a wheel, under the same name everywhere."""
 
-import re
+import ast
 import shutil
 import subprocess
 import sys
@@ -49,13 +49,17 @@ def test_imports_go_downwards():
     for folder, lower in allowed.items():
         for file in (ROOT / folder).rglob("*.py"):
             depth = len(file.relative_to(ROOT).parts) - 1
-            text = file.read_text()
-            for dots, target in re.findall(r"^\s*from (\.+)(\w*)", text, re.MULTILINE):
-                leaves_folder = len(dots) > depth
-                assert not leaves_folder or target in lower | {"errors", ""}, f"{file}: from {dots}{target}"
+            # statements, not lines of text: docstrings show users how to import
+            statements = list(ast.walk(ast.parse(file.read_text())))
+            for node in (s for s in statements if isinstance(s, ast.ImportFrom) and s.level > depth):
+                target = (node.module or "").partition(".")[0]
+                assert target in lower | {"errors", ""}, f"{file}: from {'.' * node.level}{target}"
             if file.parent.name == "templates":  # `lmzoo new` copies these to users, who import by name
                 continue
-            assert not re.search(r"^\s*(from|import) lmzoo\b", text, re.MULTILINE), f"{file}: import relatively"
+            absolute = {s.module or "" for s in statements if isinstance(s, ast.ImportFrom) and not s.level}
+            absolute |= {name.name for s in statements if isinstance(s, ast.Import) for name in s.names}
+            own = {name for name in absolute if name.partition(".")[0] == "lmzoo"}
+            assert not own, f"{file}: import {sorted(own)} relatively"
 
 
 def checkout_files() -> list[Path]:

@@ -144,7 +144,7 @@ class Played:
         self.losses, self.until = losses, until
         self.made: list[str] = []
 
-    def __call__(self, runs, progress, *, allow_classes=False):
+    def __call__(self, runs, progress, *, executor=None, allow_classes=False):
         for run in runs:
             if self.until is not None and len(self.made) == self.until:
                 raise Interrupted(signal.SIGTERM)
