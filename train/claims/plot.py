@@ -82,7 +82,7 @@ def _draw_row(axes: Axes, theme: Theme, height: float, outcome: Outcome) -> None
         axes.plot([-1.06, 1.06], [bar, bar], color=theme.grid, linewidth=0.8, zorder=0)
         axes.plot([low / widest, high / widest], [bar] * 2, color=colour, linewidth=2.4, zorder=3)
         face = colour if tested else theme.page
-        dot = {"marker": shape, "s": area, "color": face, "edgecolors": colour, "linewidths": 1.0}
+        dot: dict[str, Any] = {"marker": shape, "s": area, "color": face, "edgecolors": colour, "linewidths": 1.0}
         axes.scatter([mean / widest], [bar], zorder=4, **dot)
         if size is not None:
             x, y = [size / widest], [bar]

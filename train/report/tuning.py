@@ -135,7 +135,9 @@ class TuningReport:
         ends: dict[str, tuple[float, float, str]] = {}
         for name, points in losses.items():
             colour, stroke = styles[name]
-            axes.plot(*zip(*points, strict=True), color=colour, linestyle=stroke, marker="o", markersize=3.5)
+            axes.plot(
+                *zip(*points, strict=True), color=colour, linestyle=stroke, marker="o", markersize=3.5, label=name
+            )
             ringed = [point for point in points if point[0] == self.chosen[name]]
             axes.plot(*zip(*ringed, strict=True) if ringed else ([], []), "o", mfc="none", mec=colour, markersize=9)
             crossed = [trial.rate for trial in self.trials[name] if _lost(trial)]
