@@ -130,11 +130,11 @@ def _lines(
                 for row in rows:
                     axes.plot(x, row, color=colour, linewidth=0.7, alpha=0.5, linestyle=stroke)
             mean = [s.mean for s in _means(rows)]
-            axes.plot(x, mean, color=colour, linewidth=1.8, linestyle=stroke, marker="o", markersize=3.5)
+            axes.plot(x, mean, color=colour, linewidth=1.8, linestyle=stroke, marker="o", markersize=3.5, label=name)
             if math.isfinite(mean[-1]):
                 ends[name] = (x[-1], mean[-1], colour)
         if zero:
-            axes.axhline(0, color=theme.ink, linewidth=1.0, zorder=1)
+            axes.axhline(0, color=theme.ink, linewidth=1.0, zorder=1, label=baseline)
             ends[baseline] = (x[-1], 0.0, theme.ink)
         axes.set_xlim(-0.3, len(labels) - 0.7)
         axes.xaxis.set_major_locator(FixedLocator(x))

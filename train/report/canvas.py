@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ DPI = 200
 WIDE, NARROW = 5.6, 3.7
 _COLOURS = 256
 _LABEL_HEIGHT = 13.5  # points between two labels' baselines
+_LONG, _FITS_TWICE = 12, 22  # letters of a name: too many beside a narrow picture, few enough for two columns below
 
 Draw = Callable[[Axes, Theme], None]
 
@@ -92,7 +94,7 @@ def draw_plot(
 
 def is_narrow(axes: Axes) -> bool:
     """Whether the picture is the one for a phone's screen."""
-    return axes.figure.get_figwidth() < WIDE  # type: ignore[union-attr]
+    return axes.figure.get_figwidth() <= NARROW  # type: ignore[union-attr]
 
 
 def _png(draw: Draw, theme: Theme, width: float, height: float) -> bytes:
@@ -132,10 +134,14 @@ def page_settings(theme: Theme) -> Any:
 def label_ends(axes: Axes, ends: dict[str, tuple[float, float, str]]) -> None:
     """Write each line's name right of its end (x, y, colour), moved apart where they would overlap.
 
-    A thin line leads from an end to a name that had to move.
+    A thin line leads from an end to a name that had to move. On a phone's screen long names would leave the lines no
+    room: there they stand in a legend below, for which each line has to be labelled with its name.
 
     The axes' limits must be set before, since the distances are those on the paper.
     """
+    if is_narrow(axes) and max(map(len, ends), default=0) > _LONG:
+        _legend_below(axes, ends)
+        return
     low, high = axes.get_ylim()
     points = axes.bbox.height / axes.figure.dpi * 72
     unit = (high - low) / points
@@ -159,6 +165,30 @@ def label_ends(axes: Axes, ends: dict[str, tuple[float, float, str]]) -> None:
             fontsize=10,
             annotation_clip=False,
         )
+
+
+def _legend_below(axes: Axes, ends: dict[str, tuple[float, float, str]]) -> None:
+    """One for all panels of the figure, which grows by it; names stand in the order in which the first one's end."""
+    figure = axes.figure
+    assert isinstance(figure, Figure)
+    if figure.legends:
+        return
+    lines = {str(line.get_label()): line for panel in figure.axes for line in panel.get_lines()}
+    named = [name for name in lines if not name.startswith("_")]  # as matplotlib calls those without a label
+    names = sorted(named, key=lambda name: -ends[name][1] if name in ends else math.inf)
+    columns = 2 if max(map(len, names)) <= _FITS_TWICE else 1
+    figure.set_figheight(figure.get_figheight() + 0.1 + 0.19 * math.ceil(len(names) / columns))
+    figure.legend(
+        [lines[name] for name in names],
+        names,
+        loc="outside lower center",
+        ncols=columns,
+        labelcolor=[str(lines[name].get_color()) for name in names],
+        fontsize=8,
+        frameon=False,
+        handlelength=1.8,
+        columnspacing=1.0,
+    )
 
 
 def spread_apart(places: list[float], gap: float, low: float, high: float) -> list[float]:

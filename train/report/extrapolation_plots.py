@@ -105,7 +105,8 @@ def _draw(axes: Axes, theme: Theme, groups: Sequence[Group], names: Sequence[str
             if own["seed"].nunique() > 1:
                 panel.scatter(own["length"].astype(float), own[metric], s=9, color=colour, alpha=0.5, linewidths=0)
             places = mean.index.astype(float)
-            panel.plot(places, mean, color=colour, linestyle=stroke, linewidth=1.8, marker="o", markersize=3.5)
+            line = {"color": colour, "linestyle": stroke, "linewidth": 1.8, "marker": "o", "markersize": 3.5}
+            panel.plot(places, mean, label=name, **line)
             if math.isfinite(last := float(mean.iloc[-1])):
                 ends[-1][name] = (float(mean.index[-1]), last, colour)
         panel.set_title(group.title, loc="left", color=theme.ink, fontsize=9.5)

@@ -72,7 +72,7 @@ def _draw(axes: Axes, theme: Theme, comparison: Comparison, frame: pd.DataFrame)
         x = curve["digits"] + 0.08 * (place - (len(names) - 1) / 2)  # side by side, so that bars do not hide each other
         mean = 100 * curve["mean"]
         axes.vlines(x, 100 * curve["low"], 100 * curve["high"], color=colour, linewidth=1.0, alpha=0.6)
-        axes.plot(x, mean, color=colour, linestyle=stroke, linewidth=1.6, marker="o", markersize=3.5)
+        axes.plot(x, mean, color=colour, linestyle=stroke, linewidth=1.6, marker="o", markersize=3.5, label=name)
         ends[name] = (lengths[-1] + 0.5, float(mean.iloc[-1]), colour)  # names stand in one column
     trained = frame["train_digits"].iloc[0]
     if not absent(trained):

@@ -91,6 +91,7 @@ def _draw_curves(axes: Axes, theme: Theme, comparison: Comparison, frame: pd.Dat
             linestyle=stroke,
             marker=marker,
             markersize=3.5,
+            label=name,
         )
         ends[name] = (float(own["tokens"].max()), float(shown["smooth"].iloc[-1]), colour)
     axes.set_ylim(*_limits(frame))

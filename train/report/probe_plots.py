@@ -101,7 +101,8 @@ def _stacked(
             for name, curve in lines.items():
                 colour, stroke = styles[name]
                 places = curve.index.astype(float)
-                panel.plot(places, curve, color=colour, linestyle=stroke, linewidth=1.7, marker="o", markersize=3.5)
+                line = {"color": colour, "linestyle": stroke, "linewidth": 1.7, "marker": "o", "markersize": 3.5}
+                panel.plot(places, curve, label=name, **line)
             if inside:
                 panel.axvline(length, color=theme.quiet, linewidth=1.0, linestyle=(0, (1, 2)), zorder=0)
             panel.set_title(heading, loc="left", color=theme.ink, fontsize=9.5)

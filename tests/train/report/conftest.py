@@ -137,13 +137,18 @@ def make_run() -> Callable[..., Path]:
 def make_comparison(tmp_path: Path) -> Callable[..., Path]:
     """``make_comparison(variants, seeds)`` writes ``comparison.yaml`` and returns the folder; the first is baseline."""
 
-    def make(variants: dict[str, Any] | list[str], seeds: list[int], name: str = "three positions") -> Path:
+    def make(
+        variants: dict[str, Any] | list[str],
+        seeds: list[int],
+        name: str = "three positions",
+        folder: str = "comparison",
+    ) -> Path:
         named = (
             variants
             if isinstance(variants, dict)
             else {variant: {"model": {"position": variant}} for variant in variants}
         )
-        return _write_comparison(tmp_path / "comparison", named, seeds, name)
+        return _write_comparison(tmp_path / folder, named, seeds, name)
 
     return make
 

@@ -88,6 +88,19 @@ def test_plots_are_sharp_pngs_in_two_themes_with_figures_in_their_alt_text(three
     assert plots[3].alt == "Token perplexity on test: rotary 165.7, alibi 153.0, none 196.4."
 
 
+def test_long_names_stand_below_a_narrow_picture(make_comparison, make_run):
+    heights = []
+    for names in (["a", "b", "c"], ["a", "b", "softplus-with-a-learned-power"]):
+        output = make_comparison(names, [0], folder=str(len(heights)))
+        for name in names:
+            make_run(output, name, 0)
+        _, validation = loss_plots(load_comparison(output))
+        heights.append([struct.unpack(">I", png[20:24])[0] for png in (validation.light, validation.narrow_light)])
+    # a wide one has names beside its lines whatever their length; below a narrow one they take a row each
+    assert heights[0] == [720, 720]
+    assert heights[1] == [720, pytest.approx(720 + 200 * (0.1 + 3 * 0.19), abs=1)]
+
+
 def test_infinite_and_missing_figures_do_not_break_the_plots(make_comparison, make_run):
     output = make_comparison(["a", "b"], [0])
     make_run(output, "a", 0, changes={"token_perplexity": float("inf")})

@@ -265,7 +265,7 @@ def test_a_verdict_has_a_shape_and_the_command_that_repeats_it(claimed):
     command = "--variants rotary,complex --seeds 0,1,2 --output"
     assert [command in card for _, card in cards] == [True] * 2 + [False] * (len(verdicts) - 2)
     assert markdown.count(command) == 2
-    assert "−9.5 % [" in cards[0][1]
+    assert "−9.34 % [−9.78, −8.88]" in cards[0][1]
 
 
 def test_a_row_is_repeated_by_what_stands_beside_it(three_by_two):
