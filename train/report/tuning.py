@@ -135,22 +135,14 @@ class TuningReport:
         ends: dict[str, tuple[float, float, str]] = {}
         for place, (name, points) in enumerate(losses.items()):
             colour, stroke = styles[name]
-<<<<<<< HEAD
             aside = 0.04 * (place - (len(losses) - 1) / 2)  # side by side, so that equal points do not hide each other
             x = {rate: i + aside for i, rate in enumerate(rates)}
             drawn = {x[rate]: loss for rate, loss in points}
-            axes.plot(list(drawn), list(drawn.values()), color=colour, linestyle=stroke, marker="o", markersize=3.5)
+            line: dict[str, Any] = {"color": colour, "linestyle": stroke, "marker": "o", "markersize": 3.5}
+            axes.plot(list(drawn), list(drawn.values()), label=name, **line)
             ringed = [(x[rate], loss) for rate, loss in points if rate == self.chosen[name]]
             axes.plot([i for i, _ in ringed], [loss for _, loss in ringed], "o", mfc="none", mec=colour, markersize=9)
             crossed = [x[trial.rate] for trial in self.trials[name] if _lost(trial)]
-=======
-            axes.plot(
-                *zip(*points, strict=True), color=colour, linestyle=stroke, marker="o", markersize=3.5, label=name
-            )
-            ringed = [point for point in points if point[0] == self.chosen[name]]
-            axes.plot(*zip(*ringed, strict=True) if ringed else ([], []), "o", mfc="none", mec=colour, markersize=9)
-            crossed = [trial.rate for trial in self.trials[name] if _lost(trial)]
->>>>>>> f6
             axes.plot(crossed, [top] * len(crossed), "x", color=colour, markersize=5)
             ends[name] = (len(rates) - 1 + 0.2, points[-1][1], colour)  # names stand in one column
         axes.set_xlim(-0.2, len(rates) - 1 + 0.2)
