@@ -45,3 +45,12 @@ def check_strategy(settings: dict[str, Any]) -> None:
     require(
         sampler is False, "use_distributed_sampler", "false: samples are dealt out to the processes already", sampler
     )
+
+
+def lost_connection(error: BaseException) -> bool:
+    """Whether an error only says that another process of the run has gone, by gloo's words or by PyTorch's class.
+
+    Such a word tells nothing of the reason, and comes late: the run may have been taken up again meanwhile.
+    """
+    words = ("Connection closed by peer", "Connection reset by peer")
+    return isinstance(error, torch.distributed.DistNetworkError) or any(word in str(error) for word in words)

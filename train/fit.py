@@ -16,6 +16,7 @@ from ..errors import ArgumentError
 from .checkpoint import RunInterrupted
 from .config import ConfigError, write_atomically
 from .console import console, say
+from .distributed import lost_connection
 from .environment import MemoryMeter
 from .export import export_log_weight, export_model
 from .guard import TrainingStopped
@@ -72,7 +73,8 @@ def _fit(cli: TrainingCLI) -> int:
         raise
     except Exception as error:
         place = "" if cli.trainer.world_size == 1 else f"process {cli.trainer.global_rank}: "
-        run.fail(f"{place}{type(error).__name__}: {error}")
+        if cli.trainer.is_global_zero or not lost_connection(error):
+            run.fail(f"{place}{type(error).__name__}: {error}")
         raise
     if cli.trainer.is_global_zero:
         run.finish(results(cli, records, peak, memory.kind))

@@ -28,7 +28,7 @@ def test_a_comparison_from_file_to_report_and_again(tiny, write, lmzoo, tmp_path
     first = lmzoo("compare", file, "--output", output, code=1)
     assert "[1/3] rotary, seed 3: finished" in first.stdout
     assert "[3/3] wild, seed 3: FAILED: " in first.stdout
-    assert "One seed: no spread." in first.stdout
+    assert "One seed: no verdict." in first.stdout
     records = [json.loads(line) for line in (output / "report" / "records.jsonl").read_text().splitlines()]
     assert [(row["variant"], row["split"]) for row in records] == [
         ("rotary", "validation"),

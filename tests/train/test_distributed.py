@@ -12,6 +12,7 @@ import time
 import pytest
 import torch
 from lmzoo.train.checkpoint import checkpoints
+from lmzoo.train.distributed import lost_connection
 from safetensors.torch import load_file
 
 TWO = {"strategy": "ddp", "devices": 2}
@@ -100,3 +101,9 @@ def test_strategies_that_would_come_out_wrong_are_refused(lmzoo, tiny, write, st
 def test_a_distributed_sampler_is_refused(lmzoo, tiny, write):
     refused = lmzoo("fit", "--config", write(tiny), "--trainer.use_distributed_sampler", "true", code=2)
     assert "dealt out to the processes already" in refused.stderr
+
+
+def test_a_lost_connection_is_told_from_a_reason():
+    assert lost_connection(RuntimeError("[pair.cc:553] Connection closed by peer [127.0.0.1]:15242"))
+    assert lost_connection(torch.distributed.DistNetworkError("broken"))
+    assert not lost_connection(RuntimeError("out of memory"))

@@ -66,9 +66,10 @@ def test_a_comparison_killed_again_and_again_ends_the_same(comparison, tmp_path,
         parent = subprocess.Popen([*words, str(killed), "--jobs", "2"], stdout=subprocess.DEVNULL)
         try:
             wait_for(lambda: len(psutil.Process(parent.pid).children()) == 2, 600)
-            found = {p.pid: p.cmdline() for p in psutil.Process(parent.pid).children()}
             before = steps()
             wait_for(lambda: all(now > then for now, then in zip(steps(), before, strict=True)), 600)
+            # asked now: a process that has just been forked still has its parent's command line
+            found = {p.pid: p.cmdline() for p in psutil.Process(parent.pid).children()}
             children.extend(found)
             kill(parent, found)
             return parent.wait(600)
