@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pandas as pd
@@ -52,17 +52,22 @@ class Scored:
 
 @dataclass(frozen=True)
 class Group:
-    """What may share a table: one protocol on one text, the same tokens scored."""
+    """What may share a table: one protocol on one text, the same tokens scored.
+
+    Attributes:
+        told_apart: in what it differs from the others of its protocol, in words; empty where there are none.
+    """
 
     protocol: str
     text: tuple[Any, ...]
     scored: tuple[Any, ...]
     frame: pd.DataFrame
+    told_apart: str = ""
 
     @property
     def title(self) -> str:
-        """As a heading."""
-        return SAYS[self.protocol][0]
+        """As a heading, which no other group has where what differs can be said in a few words."""
+        return SAYS[self.protocol][0] + (f", {self.told_apart}" if self.told_apart else "")
 
 
 def extrapolation_tables(scored: Sequence[Scored], variants: Sequence[str], baseline: str) -> list[Table]:
@@ -127,7 +132,16 @@ def like_scored(scored: Sequence[Scored], text: Sequence[str] = _TEXT) -> list[G
         # evaluated again, as after an upgrade: the newest counts
         same = same.drop_duplicates(["variant", "seed", "length", "stride"], keep="last")
         groups.append(Group(str(key[0][0]), key[1], key[2], same))
-    return groups
+    return [replace(group, told_apart=_told_apart(group, groups)) for group in groups]
+
+
+def _told_apart(group: Group, groups: Sequence[Group]) -> str:
+    """Which tokens a group scores, where others of its protocol score others."""
+    alike = [dict(zip(_SCORED, other.scored, strict=True)) for other in groups if other.protocol == group.protocol]
+    own = dict(zip(_SCORED, group.scored, strict=True))
+    said = {"longest": "{:,} tokens before them", "within": "within the {}", "targets": "{:,} of them at most"}
+    differ = [key for key in said if own[key] is not None and len({other[key] for other in alike}) > 1]
+    return ", ".join(said[key].format(own[key] if key == "within" else int(own[key])) for key in differ)
 
 
 def one_tokenizer(frame: pd.DataFrame) -> bool:

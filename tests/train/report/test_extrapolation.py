@@ -79,6 +79,22 @@ def test_unlike_passports_never_share_a_table(scored):
     assert [len(t.rows) for t in fixed] == [2, 1]
 
 
+def test_panels_of_one_protocol_say_which_tokens_they_score(scored):
+    longer = [Scored(one.variant, one.seed, {**one.record, "longest": 8192, "words": 500}) for one in scored]
+    both = [*scored, *(one for one in longer if one.record["protocol"] == "fixed_target")]
+    titles = [table.title.split(":")[0] for table in extrapolation_tables(both, ["rotary", "alibi"], "rotary")]
+    assert titles[2:] == [
+        "The same tokens at every length, 512 tokens before them",
+        "The same tokens at every length, 8,192 tokens before them",
+    ]
+    own = [Scored("rotary", 0, record("fixed_target", 128, 5.0, 64, within="document", targets=None))]
+    *_, text, document = extrapolation_tables([*scored, *own], ["rotary", "alibi"], "rotary")
+    assert text.title.startswith("The same tokens at every length, within the text, 100 of them at most: ")
+    assert document.title.startswith("The same tokens at every length, within the document: ")
+    (plot,) = extrapolation_plots(both, ["rotary", "alibi"], "rotary")
+    assert "The same tokens at every length, 8,192 tokens before them" in plot.alt
+
+
 def test_unlike_tokenizers_compare_by_bytes():
     both = [
         *all_of("a", 0, {128: 5.0}),
