@@ -22,6 +22,7 @@ from .bench_attention import LENGTHS, bench_softplus, bench_softplus_memory, ben
 from .bench_extrapolate import (
     bench_extrapolate,
     bench_extrapolate_fixed,
+    bench_extrapolate_large,
     bench_extrapolate_memory,
     bench_extrapolate_sliding,
 )
@@ -213,6 +214,7 @@ BENCHMARKS: dict[str, Callable[[int, str], Result]] = {
     "softplus-reference": bench_softplus_reference,
     "softplus-memory": bench_softplus_memory,
     "extrapolate": bench_extrapolate,
+    "extrapolate-large": bench_extrapolate_large,
     "extrapolate-sliding": bench_extrapolate_sliding,
     "extrapolate-fixed": bench_extrapolate_fixed,
     "extrapolate-memory": bench_extrapolate_memory,

@@ -18,17 +18,23 @@ if TYPE_CHECKING:
     from .bench import Result
 
 VOCAB, WIDTH, LAYERS, HEADS = 8192, 128, 3, 4
+LARGE_VOCAB = 50_257
 TRAIN_LENGTH = 128
 LENGTH = 16 * TRAIN_LENGTH
 MEMORY_LENGTH = 2 * LENGTH
 _WINDOWS = 4
-_WHAT = f"windows of {LENGTH:,} (16x): d {WIDTH}, {LAYERS} layers, V {VOCAB:,}"
+_WHAT = f"windows of {LENGTH:,} (16x): d {WIDTH}, {LAYERS} layers"
 _NOTE = "the baseline: model(input) and cross_entropy, window by window, all logits of a window at once"
 
 
 def bench_extrapolate(pairs: int, device: str) -> Result:
     """Evaluation of windows side by side against the plain loop: every token read is scored."""
     return _bench("extrapolate", "non-overlapping", None, pairs, device)
+
+
+def bench_extrapolate_large(pairs: int, device: str) -> Result:
+    """The same with GPT-2's number of tokens, at which the logits are most of the work."""
+    return _bench("extrapolate-large", "non-overlapping", None, pairs, device, vocab=LARGE_VOCAB)
 
 
 def bench_extrapolate_sliding(pairs: int, device: str) -> Result:
@@ -42,11 +48,12 @@ def bench_extrapolate_fixed(pairs: int, device: str) -> Result:
     return _bench("extrapolate-fixed", f"fixed-target (stride {stride})", stride, pairs, device)
 
 
-def _bench(name: str, what: str, stride: int | None, pairs: int, device: str) -> Result:
+def _bench(name: str, what: str, stride: int | None, pairs: int, device: str, *, vocab: int = VOCAB) -> Result:
     from .bench import compare_steps
 
-    ours, plain = _steps(device, _WINDOWS, stride=stride)
-    return compare_steps(name, f"{what} evaluation, {_WINDOWS} {_WHAT}", ours, plain, pairs=pairs, note=_NOTE)
+    ours, plain = _steps(device, _WINDOWS, stride=stride, vocab=vocab)
+    what = f"{what} evaluation, {_WINDOWS} {_WHAT}, V {vocab:,}"
+    return compare_steps(name, what, ours, plain, pairs=pairs, note=_NOTE)
 
 
 def bench_extrapolate_memory(pairs: int, device: str) -> Result:
@@ -73,7 +80,7 @@ def memory_growth(name: str, device: str) -> float:
 
 
 def _steps(
-    device: str, windows: int, *, length: int = LENGTH, stride: int | None = None
+    device: str, windows: int, *, length: int = LENGTH, stride: int | None = None, vocab: int = VOCAB
 ) -> tuple[Callable[[], object], Callable[[], object]]:
     from .extrapolation.protocols import fixed_target, non_overlapping
     from .extrapolation.scorers import scorer_for
@@ -81,9 +88,9 @@ def _steps(
     from .extrapolation.sums import score
 
     torch.manual_seed(0)
-    model = Decoder(VOCAB, WIDTH, LAYERS, HEADS).to(device).eval()
+    model = Decoder(vocab, WIDTH, LAYERS, HEADS).to(device).eval()
     n = (windows * length if stride is None else length + windows * stride) + 1
-    ids = torch.randint(VOCAB, (n,))
+    ids = torch.randint(vocab, (n,))
     scored = np.arange(n) > 0
     ones = np.ones(n, dtype=np.int64)
     stream = TextStream(ids.numpy(), scored, 0 * ones, ones, ones, 1, "", "whitespace")
