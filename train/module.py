@@ -195,13 +195,15 @@ class LanguageModule(pl.LightningModule):
 
     def configure_optimizers(self) -> dict[str, Any]:
         """AdamW with decay groups; warm-up and cosine over the whole run, stepped with the optimizer."""
-        optimizer = adamw(
-            self.network, learning_rate=self.learning_rate, betas=self.betas, weight_decay=self.weight_decay
-        )
+        optimizer = self.make_optimizer()
         total = self.total_steps()
         schedule = warmup_cosine(total, self.warmup_steps, self.min_learning_rate_ratio)
         scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, schedule)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    def make_optimizer(self) -> torch.optim.AdamW:
+        """AdamW over the network's parameters, at the peak rate."""
+        return adamw(self.network, learning_rate=self.learning_rate, betas=self.betas, weight_decay=self.weight_decay)
 
     def total_steps(self) -> int:
         """Optimizer steps of the whole run."""
