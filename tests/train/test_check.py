@@ -93,6 +93,7 @@ def test_parts_of_lmzoo_and_parts_in_parts(folder, capsys):
     [
         (["SoftplusAtention"], ["SoftplusAttention", "my_attention.py:SoftplusAtention"]),
         (["none.py:Hasty"], ["no such file: none.py"]),
+        (["hasty.py"], ["a class in the file", "hasty.py:MyAttention"]),
         (["none.such:Hasty"], ["cannot import none.such", "ModuleNotFoundError"]),
         (["broken.py:Hasty"], ["cannot import broken", "SyntaxError"]),
         (["json.py:Mine"], ["another module called json", "rename the file"]),
