@@ -134,6 +134,23 @@ def test_help_teaches_and_the_command_line_comes_back(capsys):
     assert sys.argv == before
 
 
+@needs_harness
+@pytest.mark.parametrize(
+    "words", [["--trust_remote_code"], ["--model_args", "pretrained=x,trust_remote_code=True"], []]
+)
+def test_parts_of_ones_own_are_found_in_the_working_folder_where_trusted(tmp_path, monkeypatch, words):
+    found = []
+    monkeypatch.setattr(
+        "lm_eval.__main__.cli_evaluate", lambda: found.append(importlib.util.find_spec("a_part_of_mine"))
+    )
+    monkeypatch.setattr(sys, "path", [p for p in sys.path if p])
+    (tmp_path / "a_part_of_mine.py").write_text("")
+    monkeypatch.chdir(tmp_path)
+    assert harness(["--model", "hf", *words]) == 0
+    assert [spec is not None for spec in found] == [bool(words)]
+    assert str(tmp_path) not in sys.path
+
+
 def test_without_the_harness_the_error_says_what_to_install(monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(ConfigError, match=r"lm-eval and accelerate.*lmzoo\[eval\]"):
