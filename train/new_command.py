@@ -12,6 +12,7 @@ from .. import layers
 from ..errors import nearest
 from .config import ConfigError, write_atomically
 from .console import say
+from .help_format import ExampleFormatter
 
 # kind -> the class in its template, and where a configuration names it
 _KINDS = {"attention": "MyAttention", "position": "MyPosition", "head": "MyHead", "loss": "MyLoss"}
@@ -22,8 +23,9 @@ def main(arguments: list[str]) -> int:
     """Write the file and say how to go on."""
     parser = ArgumentParser(
         prog="lmzoo new",
-        description="Write a small, commented part that works, to be changed into one of your own. "
-        "Example: lmzoo new attention my_attention.py",
+        description="Write a small, commented part that works, to be changed into one of your own.\n"
+        "Example:\n  lmzoo new attention my_attention.py",
+        formatter_class=ExampleFormatter,
     )
     parser.add_argument("kind", type=str, help=f"what to write: {', '.join(_KINDS)}")
     parser.add_argument("file", type=str, help="where to; the class gets its name: my_attention.py has MyAttention")
