@@ -40,8 +40,9 @@ def main(arguments: list[str]) -> int:
     say(f"  lmzoo check {file}:{name}")
     say(f"  lmzoo fit --config configs/python-docs/tiny.yaml --model.{a.kind} {file.stem}.{name} --allow_classes")
     say(
-        f"or in a YAML file, under model: {a.kind}: {{class_path: {file.stem}.{name}}}. A configuration finds it from "
-        "the folder of the file (or anywhere, once it is installed), and only with --allow_classes."
+        f"or in a YAML file, under model: {a.kind}: {{class_path: {file.stem}.{name}}}. A configuration finds it where "
+        f"the command is given in the folder of {file.name} (or anywhere, once it is installed), and only with "
+        "--allow_classes."
     )
     return 0
 

@@ -152,6 +152,7 @@ def test_new_takes_the_class_from_the_file(folder, capsys):
     text = (folder / "sharper_heads.py").read_text()
     assert "class SharperHeads(Attention):" in text
     assert "MyAttention" not in text
+    assert "in the folder of sharper_heads.py" in " ".join(capsys.readouterr().out.split())
     assert main(["check", "sharper_heads.py:SharperHeads", "--init", "sharpness=3", "--only", "causality"]) == 0
     assert "sharpness=3" in capsys.readouterr().out
 
@@ -191,6 +192,9 @@ def test_own_classes_are_found_in_the_working_folder_where_allowed_and_nowhere_e
     assert "own code runs" not in said.out
     assert main([*words, "--allow_classes"]) == 0
     assert "own code runs" in capsys.readouterr().out
+    words[4] = "not_in_this_folder.Own"
+    assert main([*words, "--allow_classes"]) == 2
+    assert "found in the folder in which the command is given" in capsys.readouterr().err
 
 
 def test_generate_imports_a_runs_parts_only_when_allowed(folder, capsys):
