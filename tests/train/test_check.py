@@ -1,6 +1,7 @@
 """``lmzoo check`` and ``lmzoo new`` as a user meets them."""
 
 import json
+import subprocess
 import sys
 
 import pytest
@@ -145,6 +146,11 @@ def test_what_new_writes_keeps_every_promise(folder, capsys, kind):
     assert f"--model.{kind} my_{kind}.{name} --allow_classes" in said
     assert main(["check", f"{file}:{name}"]) == 0
     assert "BROKEN" not in capsys.readouterr().out
+
+
+def test_new_does_not_wait_for_what_it_does_not_need():
+    code = "import sys, lmzoo.train.new_command; sys.exit('lightning' in sys.modules or 'transformers' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_new_takes_the_class_from_the_file(folder, capsys):
