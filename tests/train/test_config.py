@@ -1,6 +1,7 @@
 """YAML in, merged mappings out, and errors that say where."""
 
 import pytest
+from lmzoo.train.comparison import read_comparison
 from lmzoo.train.config import (
     ConfigError,
     differing_keys,
@@ -74,6 +75,10 @@ def test_a_shipped_base_is_found_from_any_folder(tmp_path, monkeypatch):
         config, places = load_run_config(file)
         assert config["model"]["n_layers"] == 1
         assert places.find("data.source").partition(":")[0].endswith("configs/python-docs/tiny.yaml")
+    (tmp_path / "sub" / "two.yaml").write_text(
+        "base: configs/python-docs/tiny.yaml\nbaseline: a\nvariants: {a: {}, b: {}}\n"
+    )
+    assert read_comparison(tmp_path / "sub" / "two.yaml").base["data"]["source"] == "python-docs"
     (tmp_path / "sub" / "configs" / "python-docs").mkdir(parents=True)
     (tmp_path / "sub" / "configs" / "python-docs" / "tiny.yaml").write_text("model: {d: 1}\n")
     assert load_run_config("over.yaml")[0] == {"model": {"d": 1, "n_layers": 1}}, "the file beside it comes first"
