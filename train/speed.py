@@ -22,6 +22,7 @@ from .console import console, say
 from .corpus_statistics import corpus_statistics
 from .diagnose_run import open_run, take_windows
 from .environment import environment
+from .help_format import ExampleFormatter
 from .module import LanguageModule
 from .report.load import SPEED_FILE, Comparison, load_comparison
 from .timing import in_turn, quartiles
@@ -50,7 +51,7 @@ class Trainee:
 
 def main(arguments: Sequence[str]) -> int:
     """Parse, load, time, print and write."""
-    parser = ArgumentParser(prog="lmzoo speed", description=_DESCRIPTION)
+    parser = ArgumentParser(prog="lmzoo speed", description=_DESCRIPTION, formatter_class=ExampleFormatter)
     parser.add_argument("folder", type=str, help="of a comparison, runs/<name>")
     parser.add_argument("--rounds", type=int, default=9, help="timed steps of each variant, after two to warm up")
     parser.add_argument("--variants", type=str | None, default=None, metavar="a,b", help="only these and the baseline")
