@@ -153,10 +153,13 @@ def _with_older_evaluations(new: Row, old: Row) -> Row:
 def _merged(old: Mapping[str, Any], new: Mapping[str, Any], folder: Path) -> Row:
     """The comparison with the variants and seeds of both; everything else as it was asked last."""
     shared = set(old["variants"]) & set(new["variants"])
-    parts = [{"base": one["base"], "match": one.get("match"), "tuning": one.get("tuning")} for one in (old, new)]
-    for one, part in zip((old, new), parts, strict=True):
-        part["variants"] = {name: one["variants"][name] or {} for name in shared}
-    keys = differing_keys(*parts, ignore=[f"base.{key}" for key in HARMLESS])
+    first, second = (
+        {key: one.get(key) for key in ("base", "match", "tuning")}
+        | {"variants": {name: one["variants"][name] or {} for name in shared}}
+        for one in (old, new)
+    )
+    places = ("base", *(f"variants.{name}" for name in shared))
+    keys = differing_keys(first, second, ignore=[f"{place}.{key}" for place in places for key in HARMLESS])
     if keys:
         shown = ", ".join(keys[:8]) + (f" and {len(keys) - 8} more" if len(keys) > 8 else "")
         raise ConfigError(
