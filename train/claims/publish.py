@@ -36,12 +36,14 @@ def publish(file: Path, block: str) -> None:
 def write_pictures(folder: Path, outcomes: Sequence[Outcome]) -> None:
     """``decided.png`` and ``decided-dark.png``: the claims with a verdict; without any, none."""
     decided = [outcome for outcome in outcomes if outcome.verdict != "not tested"]
-    plot = claims_plot(decided)
-    for name, picture in (("decided.png", lambda: plot.light), ("decided-dark.png", lambda: plot.dark)):
-        if decided:
-            write_atomically(folder / name, picture())
-        else:
-            (folder / name).unlink(missing_ok=True)
+    light, dark = folder / "decided.png", folder / "decided-dark.png"
+    if decided:
+        plot = claims_plot(decided)
+        write_atomically(light, plot.light)
+        write_atomically(dark, plot.dark)
+    else:
+        light.unlink(missing_ok=True)
+        dark.unlink(missing_ok=True)
 
 
 def published_block(file: Path) -> str:

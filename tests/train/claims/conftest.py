@@ -60,7 +60,6 @@ def lmzoo_in(tmp_path: Path) -> Callable[..., None]:
             capture_output=True,
             text=True,
             check=False,
-            timeout=600,
         )
         assert done.returncode == 0, f"{' '.join(words)}\n{done.stdout}\n{done.stderr}"
 

@@ -125,12 +125,17 @@ def test_the_output_has_to_lie_where_the_readme_can_link_to_it(results, tmp_path
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
-def test_the_printed_commands_make_the_same_row(lmzoo_in, tmp_path):
+@pytest.mark.timeout(1800)
+def test_the_printed_commands_make_the_same_row(lmzoo_in, corpus, tmp_path):
     """From runs to records, to a README, and by the commands printed there from nothing to the same figures."""
     tiny = {
         "model": {"d_model": 16, "n_layers": 1, "n_heads": 2},
-        "data": {"source": "python-docs", "vocab_size": 270, "context_length": 16, "batch_size": 4},
+        "data": {
+            "source": {split: f"texts/{split}.txt" for split in ("train", "validation", "test")},
+            "vocab_size": 270,
+            "context_length": 16,
+            "batch_size": 4,
+        },
         "trainer": {"max_steps": 8, "limit_val_batches": 0, "accelerator": "cpu"},
     }
     variants = {"rotary": None, "alibi": {"model": {"position": "ALiBi"}}}
@@ -141,6 +146,7 @@ def test_the_printed_commands_make_the_same_row(lmzoo_in, tmp_path):
     paper = {"title": "Positions", "arxiv": "0000.00000", "status": "made up"}
     (tmp_path / "paper.yaml").write_text(yaml.safe_dump({"paper": paper, "claims": {"one": claim}}))
     (tmp_path / "README.md").write_text(f"{BEGIN}\n{END}\n")
+    shutil.copytree(corpus, tmp_path / "texts")
 
     lmzoo_in(tmp_path, "compare", "positions.yaml", "--collect", "results")
     publishing = ["--output", "results/verdicts", "--publish", "README.md"]
@@ -153,7 +159,8 @@ def test_the_printed_commands_make_the_same_row(lmzoo_in, tmp_path):
 
     fresh = tmp_path / "fresh"  # a clone: what is published, and nothing else
     fresh.mkdir()
-    shutil.copytree(tmp_path / "results", fresh / "results")
+    for folder in ("results", "texts"):
+        shutil.copytree(tmp_path / folder, fresh / folder)
     for file in ("paper.yaml", "positions.yaml"):
         shutil.copy(tmp_path / file, fresh)
     printed = [shlex.split(command) for command in re.findall(r"`(lmzoo [^`]*)`", row)]
