@@ -69,7 +69,9 @@ def verdict_block(outcomes: Sequence[Outcome], files: Mapping[str, str], details
     lines += [_line(_cells(outcome, files[outcome.paper.file])) for outcome in decided]
     picture = (
         f'<picture><source media="(prefers-color-scheme: dark)" srcset="{details}/decided-dark.png">'
-        f'<img alt="Differences with their intervals, and what was claimed." src="{details}/decided.png"></picture>'
+        f'<img width="560" alt="Differences with their intervals, and what was claimed." src="{details}/decided.png">'
+        "</picture>\n\nMean difference to the baseline with its 95 % interval over seeds; a diamond is what was "
+        "claimed, the upright line no difference. Every row has a scale of its own."
     )
     rest = len(outcomes) - len(decided)
     said = f"Of {len(outcomes)} claims: {words.counts(outcomes)}."
