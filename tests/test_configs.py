@@ -67,8 +67,12 @@ def test_a_claim_at_a_multiple_finds_the_lengths_its_comparison_evaluates():
     for path in CLAIMS:
         for claim in read_claims(path).claims:
             multiple = claim.protocol.get("multiple")
-            if multiple is None or claim.metric.startswith("passkey"):
+            if multiple is None:
                 continue
             comparison = load_run_config(CONFIGS / "compare" / claim.comparison_file)[0]
             length = comparison["data"]["context_length"]
+            if claim.metric.startswith("passkey"):
+                assert "passkey" in comparison["probes"]["names"]
+                assert multiple * length in comparison["probes"]["lengths"], claim.name
+                continue
             assert {length, multiple * length} <= set(comparison["lengths"]), claim.name

@@ -1,5 +1,6 @@
 """Every command and every piece of Python in the README runs."""
 
+import json
 import os
 import re
 import shlex
@@ -9,6 +10,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from lmzoo.train.claims.publish import published_block, verdict_block
+from lmzoo.train.claims.read import read_claims, shipped_claims
+from lmzoo.train.claims.results import holds_results, read_results
+from lmzoo.train.claims.verdicts import verdicts
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text()
@@ -62,6 +67,23 @@ def test_commands_and_python_run_as_printed(tmp_path):
         done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
         assert done.returncode == 0, f"{code}\n{done.stderr}"
     assert (tmp_path / "runs" / "quick" / "report" / "report.html").stat().st_size > 10_000
+
+
+def test_the_verdicts_are_those_of_the_published_results(monkeypatch):
+    monkeypatch.chdir(ROOT)  # as the command that wrote them
+    published = Path("notebooks/results")
+    claims = shipped_claims()
+    there = published.is_dir() and any(map(holds_results, published.iterdir()))
+    outcomes = verdicts([read_claims(file) for file in claims], read_results([published]) if there else [])
+    files = {file.stem: f"configs/claims/{file.name}" for file in claims}
+    block = verdict_block(outcomes, files, "notebooks/results/verdicts")
+    assert published_block(ROOT / "README.md") == block, (
+        "run: lmzoo claims --runs notebooks/results --output notebooks/results/verdicts --publish README.md"
+    )
+    for picture in re.findall(r'(?:src|srcset)="([^"]+)"', block):
+        assert Path(picture).is_file()
+    rows = [json.loads(line) for file in published.glob("verdicts/claims.jsonl") for line in file.open()]
+    assert [row["verdict"] for row in rows] in ([], [outcome.verdict for outcome in outcomes])
 
 
 def test_only_known_commands_are_printed():

@@ -16,6 +16,7 @@ from .comparison import Comparison, output_of, read_comparison
 from .config import Config, ConfigError, merge, write_yaml
 from .evaluations import evaluate_all, evaluations_of
 from .execution.choice import add_execution_arguments, chosen_executor
+from .report.collect import collect as collect_records
 from .report.document import Document
 from .report.load import COMPARISON_FILE
 from .report.terminal import terminal_tables
@@ -44,6 +45,7 @@ def main(arguments: Sequence[str]) -> int:
         variants=None if given.variants is None else _names(given.variants),
         set=given.set,
         report_only=given.report_only,
+        collect=given.collect,
         allow_classes=given.allow_classes,
         executor=given.executor,
         jobs=given.jobs,
@@ -72,6 +74,14 @@ def add_compare_arguments(parser: ArgumentParser) -> None:
         help="Train nothing; write the report from what is there.",
     )
     parser.add_argument(
+        "--collect",
+        type=str | None,
+        default=None,
+        metavar="FOLDER",
+        help="Afterwards copy the records of all runs, without weights, into FOLDER/<name>, from which --report_only "
+        "and `lmzoo claims --runs FOLDER` work as well. Runs collected there before stay.",
+    )
+    parser.add_argument(
         "--allow_classes",
         "--allow-classes",
         action="store_true",
@@ -88,6 +98,7 @@ def compare(
     variants: Sequence[str] | None = None,
     set: Sequence[str] = (),
     report_only: bool = False,
+    collect: str | Path | None = None,
     allow_classes: bool = False,
     executor: str = "local",
     jobs: int | None = None,
@@ -108,6 +119,7 @@ def compare(
         variants: run only these now; the report shows every run of the comparison that is there.
         set: ``KEY=VALUE`` overrides of every run, which outrank those of the variants.
         report_only: train nothing.
+        collect: folder of published comparisons into which the records are copied at the end; none if None.
         allow_classes: accept class paths outside lmzoo.
         executor: ``local``, processes of this machine, or ``ray``, tasks of a Ray cluster.
         jobs: runs at once; 1, with Ray as many as there is room for, if None.
@@ -125,7 +137,7 @@ def compare(
     """
     console = console or Console(highlight=False)
     if report_only:
-        _finish(output_of(file, output), console)
+        _finish(output_of(file, output), console, collect)
         return 0
     comparison = read_comparison(file, output=output, seeds=seeds, settings=_settings(set), allow_classes=allow_classes)
     chosen = _chosen(comparison, variants)
@@ -158,7 +170,7 @@ def compare(
     except Interrupted as interrupted:
         console.print(f"ended by {interrupted}; run the same command again to go on")
         return 128 + interrupted.number
-    _finish(comparison.output, console)
+    _finish(comparison.output, console, collect)
     for run in failed:
         console.print(f"{run.variant}, seed {run.seed} failed: {run.reason}", style="red", markup=False)
     for trouble in troubles:
@@ -166,10 +178,13 @@ def compare(
     return 1 if failed or troubles else 0
 
 
-def _finish(output: Path, console: Console) -> None:
+def _finish(output: Path, console: Console, target: str | Path | None) -> None:
     document, page = write_report(output)
     _show(document, console)
     console.print(f"report: {page}", markup=False, soft_wrap=True)
+    if target is not None:
+        for sentence in collect_records(output, Path(target)).sentences():
+            console.print(sentence, markup=False, soft_wrap=True)
 
 
 def _show(document: Document, console: Console) -> None:

@@ -210,13 +210,13 @@ def write_yaml(path: str | os.PathLike[str], config: Mapping[str, Any]) -> None:
     write_atomically(path, yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True, width=120))
 
 
-def write_atomically(path: str | os.PathLike[str], text: str) -> None:
-    """Write text so that ``path`` holds either the old content or the whole new one, also after a power cut."""
+def write_atomically(path: str | os.PathLike[str], content: str | bytes) -> None:
+    """Write so that ``path`` holds either the old content or the whole new one, also after a power cut."""
     file = Path(path)
     file.parent.mkdir(parents=True, exist_ok=True)
     temporary = file.with_name(f".{file.name}.{os.getpid()}.tmp")
-    with temporary.open("w", encoding="utf-8") as stream:
-        stream.write(text)
+    with temporary.open("wb") as stream:
+        stream.write(content.encode("utf-8") if isinstance(content, str) else content)
         stream.flush()
         os.fsync(stream.fileno())
     temporary.replace(file)

@@ -73,9 +73,9 @@ def main(arguments: Sequence[str]) -> int:
             trainees[name] = _load(comparison, name, a.device, a.allow_classes)
             progress.advance(loading)
     rows = measure(trainees, comparison.baseline, a.rounds)
-    machine = {**environment(), "device": a.device}
+    machine = {"device": a.device, "environment": environment()}
     file = comparison.output / SPEED_FILE
-    write_atomically(file, "".join(json.dumps({**row, "environment": machine}) + "\n" for row in rows))
+    write_atomically(file, "".join(json.dumps(row | machine) + "\n" for row in rows))
     console.print(_table(rows, comparison.baseline))
     say(f"written to {file}; lmzoo compare {comparison.output} --report_only takes it into the report")
     return 0

@@ -12,6 +12,7 @@ from ..errors import require
 from .comparison_keys import read_settings, refuse_given
 from .config import Config, ConfigError, Places
 from .data.checks import at_least
+from .report.archive import archived_trials, is_archive
 from .report.load import Run, load_run, number
 
 TUNING_FOLDER = "tuning"
@@ -130,7 +131,15 @@ def read_tuning(
 
 def read_trials(tuning: Tuning, output: Path, variant: str) -> list[Trial]:
     """The trials of a variant as they lie there, by rising rate; one that was not begun counts as unfinished."""
-    return [Trial(variant, rate, load_run(tuning.folder(output, variant, rate))) for rate in tuning.learning_rates]
+    folders = {rate: tuning.folder(output, variant, rate) for rate in tuning.learning_rates}
+    archived = {}
+    if is_archive(output):
+        own = [row for row in archived_trials(output) if row["variant"] == variant and row["seed"] == tuning.seed]
+        archived = {row.pop("rate"): row for row in own}
+    return [
+        Trial(variant, rate, Run(folder=folder, **archived[rate]) if rate in archived else load_run(folder))
+        for rate, folder in folders.items()
+    ]
 
 
 def best_rate(trials: Sequence[Trial]) -> float | None:

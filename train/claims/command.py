@@ -11,6 +11,7 @@ from ..config import ConfigError
 from ..console import console, say
 from ..help_format import ExampleFormatter
 from .judge import RULE
+from .publish import publish, verdict_block, write_pictures
 from .read import read_claims, shipped_claims
 from .report import summary, terminal_table, write_claims
 from .results import Results, holds_results, read_results
@@ -25,7 +26,7 @@ metric, protocol, direction, size and the runs that decide; nothing is trained o
 Examples:
   lmzoo claims
   lmzoo claims configs/claims/vq-logits.yaml --runs runs/heads-fine-tune
-  lmzoo claims --runs notebooks/results --output claims"""
+  lmzoo claims --runs notebooks/results --output notebooks/results/verdicts --publish README.md"""
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -40,6 +41,14 @@ def main(arguments: Sequence[str]) -> int:
         help="folders of comparisons, or of the JSON Lines of their reports, or folders of such; runs if not given",
     )
     parser.add_argument("--output", type=str, default="runs/claims", help="folder of claims.md, .jsonl and .png")
+    parser.add_argument(
+        "--publish",
+        type=str | None,
+        default=None,
+        metavar="README.md",
+        help="also write the claims with a verdict, with the commands that repeat each, between the marks of this "
+        "Markdown file; --output has to lie below its folder",
+    )
     a = parser.parse_args(list(arguments))
     files = [read_claims(file) for file in a.files or shipped_claims()]
     names = [file.paper.file for file in files]
@@ -49,8 +58,24 @@ def main(arguments: Sequence[str]) -> int:
     outcomes = verdicts(files, results)
     console.print(terminal_table(outcomes))
     say(summary(outcomes))
-    say(f"written to {write_claims(Path(a.output), outcomes)}, claims.jsonl and claims.png")
+    output = Path(a.output)
+    if a.publish:
+        details = _below(output, Path(a.publish))
+        typed = dict(zip(names, a.files or [f"configs/claims/{name}.yaml" for name in names], strict=True))
+        publish(Path(a.publish), verdict_block(outcomes, typed, details))
+        write_pictures(output, outcomes)
+        say(f"{a.publish} has the verdicts, with {output / 'decided.png'}")
+    say(f"written to {write_claims(output, outcomes)}, claims.jsonl and claims.png")
     return 0
+
+
+def _below(output: Path, file: Path) -> str:
+    """The output as a link in the file has it."""
+    try:
+        return output.resolve().relative_to(file.resolve().parent).as_posix()
+    except ValueError:
+        message = f"expected a folder below that of {file}, which links to it, got {output}"
+        raise ConfigError(message, key="--output", place="command line") from None
 
 
 def _default_results() -> list[Results]:

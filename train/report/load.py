@@ -11,7 +11,9 @@ from typing import Any, Literal
 from ..config import ConfigError, load_yaml
 from ..extrapolation.probes.settings import PROBES_FILE
 from ..extrapolation.records import RECORDS_FILE, read_lines, read_records
+from ..number_records import read_probe
 from ..statistics.power import EFFECT
+from .archive import archived_runs, is_archive
 
 State = Literal["finished", "failed", "unfinished"]
 Row = dict[str, Any]
@@ -33,6 +35,7 @@ class Run:
         failure: ``failure.json`` of a run that stopped on an error; none once the run has finished after all.
         analysis: records of ``analysis.jsonl`` (``lmzoo analyze``), empty where there is none.
         extrapolation: records of ``extrapolation.jsonl``, where the run was evaluated at several lengths.
+        numbers: records of ``lmzoo numbers``, where the run was probed so.
         probes: records of ``lmzoo probe``, where what the run does with its context was probed.
     """
 
@@ -47,6 +50,7 @@ class Run:
     failure: Row | None
     analysis: list[Row] = field(default_factory=list)
     extrapolation: list[Row] = field(default_factory=list)
+    numbers: list[Row] = field(default_factory=list)
     probes: list[Row] = field(default_factory=list)
 
     @property
@@ -84,6 +88,7 @@ class Comparison:
         match, tuning: the settings of matched budgets and of trials of learning rates; None where there are none.
         analyze, probe: whether an analysis, and probes, of every finished run were asked for.
         speed: rows of ``lmzoo speed``, one a variant that was timed; empty where none was.
+        archived: whether the runs are not in folders but collected into files, without weights.
     """
 
     name: str
@@ -99,6 +104,7 @@ class Comparison:
     match: Row | None = None
     tuning: Row | None = None
     speed: list[Row] = field(default_factory=list)
+    archived: bool = False
 
     @property
     def variants(self) -> list[str]:
@@ -132,8 +138,14 @@ def load_runs(output: Path) -> list[Run]:
     return sorted(found, key=lambda run: (run.variant, run.seed))
 
 
+def load_archived(output: Path) -> list[Run]:
+    """Every archived run, ordered by name and seed; the folder of each is where it would lie."""
+    runs = [Run(folder=run_folder(output, row["variant"], row["seed"]), **row) for row in archived_runs(output)]
+    return sorted(runs, key=lambda run: (run.variant, run.seed))
+
+
 def load_comparison(output: Path) -> Comparison:
-    """Read a comparison's folder.
+    """Read a comparison's folder: of its runs, or of what was collected of them.
 
     Raises:
         ConfigError: where ``comparison.yaml`` is missing, or a file of a run cannot be read as what it should be.
@@ -143,7 +155,8 @@ def load_comparison(output: Path) -> Comparison:
         raise ConfigError(f"{output} is not the folder of a comparison: it holds no {COMPARISON_FILE}")
     asked = load_yaml(file)
     overrides = {str(name): dict(value or {}) for name, value in asked["variants"].items()}
-    runs = load_runs(output)
+    archived = is_archive(output)
+    runs = load_archived(output) if archived else load_runs(output)
     order = list(overrides)
     return Comparison(
         name=str(asked["name"]),
@@ -159,6 +172,7 @@ def load_comparison(output: Path) -> Comparison:
         match=None if asked.get("match") in (None, "none") else dict(asked["match"]),
         tuning=asked.get("tuning"),
         speed=read_lines(output / SPEED_FILE),
+        archived=archived,
     )
 
 
@@ -212,6 +226,7 @@ def load_run(folder: Path) -> Run:
         failure=None if finished else _read_json(folder / "failure.json"),
         analysis=read_lines(folder / ANALYSIS_FILE),
         extrapolation=read_records(folder / RECORDS_FILE) if finished else [],
+        numbers=read_probe(folder) if finished else [],
         probes=read_lines(folder / PROBES_FILE) if finished else [],
     )
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from ..number_records import read_probe, share
+from ..number_records import share
 from ..statistics.spread import Spread, spread
 from .formats import NONE, plain, plus_minus, short_hash
 from .load import Comparison
@@ -29,7 +29,7 @@ _TEXT_COLUMNS = {
 
 def probe_frame(comparison: Comparison) -> pd.DataFrame:
     """Every record of every probed run, its passport's fields beside it; empty where none was probed."""
-    rows = [flatten_record(run, record) for run in comparison.finished for record in read_probe(run.folder)]
+    rows = [flatten_record(run, record) for run in comparison.finished for record in run.numbers]
     return pd.DataFrame(rows, dtype=object)
 
 

@@ -52,21 +52,28 @@ class Repeats:
             Repeat(
                 name,
                 self.command([name]),
-                [(f"seed {run.seed}", self._fit(run)) for run in own],
+                [(f"seed {run.seed}", self._run(run)) for run in own],
                 [fact for fact in facts[name].items() if fact not in common],
             )
             for name, own in runs.items()
         ]
 
-    def command(self, variants: Iterable[str]) -> str:
-        """``lmzoo compare`` for some variants with the report's seeds, into a folder of its own."""
-        output = self.comparison.output
-        seeds = ",".join(map(str, self.comparison.seeds))
-        words = ["lmzoo", "compare", str(output / COMPARISON_FILE), "--variants", ",".join(variants)]
-        return shlex.join([*words, "--seeds", seeds, "--output", f"{output}-again"])
+    def command(self, variants: Iterable[str], seeds: Iterable[int] | None = None) -> str:
+        """``lmzoo compare`` for some variants, with the report's seeds if none are given, into a folder of its own."""
+        chosen = ",".join(map(str, self.comparison.seeds if seeds is None else seeds))
+        file = self.comparison.output / COMPARISON_FILE
+        words = ["lmzoo", "compare", str(file), "--variants", ",".join(variants)]
+        return shlex.join([*words, "--seeds", chosen, "--output", str(self._again)])
 
-    def _fit(self, run: Run) -> str:
-        again = run_folder(Path(f"{self.comparison.output}-again"), run.variant, run.seed)
+    @property
+    def _again(self) -> Path:
+        output = Path("runs") / self.comparison.name if self.comparison.archived else self.comparison.output
+        return output.with_name(f"{output.name}-again")
+
+    def _run(self, run: Run) -> str:
+        if self.comparison.archived:  # its config.yaml is not there as a file
+            return self.command([run.variant], [run.seed])
+        again = run_folder(self._again, run.variant, run.seed)
         return shlex.join(["lmzoo", "fit", "--config", str(run.folder / "config.yaml"), "--run_dir", str(again)])
 
 

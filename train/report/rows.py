@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..extrapolation.probes.settings import PROBES_FILE
-from ..number_records import NUMBERS_FILE, read_probe
+from ..number_records import NUMBERS_FILE
 from .load import ANALYSIS_FILE, Comparison
 from .tuning import TuningReport
 
@@ -36,6 +36,6 @@ def extra_rows(comparison: Comparison) -> dict[str, list[dict[str, Any]]]:
     for run in comparison.finished:
         whose = {"variant": run.variant, "seed": run.seed}
         rows[ANALYSIS_FILE] += [whose | record for record in run.analysis]
-        rows[NUMBERS_FILE] += [whose | record for record in read_probe(run.folder)]
+        rows[NUMBERS_FILE] += [whose | record for record in run.numbers]
         rows[PROBES_FILE.name] += [{**record, "drawn_with": record["seed"], **whose} for record in run.probes]
     return rows | {TRIALS: TuningReport(comparison).rows()}

@@ -23,9 +23,9 @@ def timed_sentence(comparison: Comparison) -> str:
     rows = list(timed(comparison).values())
     if not rows:
         return ""
-    machine = rows[0]["environment"]
+    first = rows[0]
     return (
-        f"Speeds are of training steps timed in turn in one process (lmzoo speed): medians of {rows[0]['rounds']} "
-        f"rounds on {machine['device']} with {machine['torch_threads']} threads; ratios are taken round by round, with "
-        "their quartiles."
+        f"Speeds are of training steps timed in turn in one process (lmzoo speed): medians of {first['rounds']} rounds "
+        f"on {first['device']} with {first['environment']['torch_threads']} threads; ratios are taken round by round, "
+        "with their quartiles."
     )

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+import os
+import subprocess
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -42,3 +45,22 @@ def results(tmp_path: Path) -> Callable[..., Path]:
 def extra_record() -> Callable[..., dict[str, Any]]:
     """``extra_record(variant, seed, nats, passport={...}, field=...)``: one more record."""
     return record
+
+
+@pytest.fixture
+def lmzoo_in(tmp_path: Path) -> Callable[..., None]:
+    """``lmzoo_in(folder, *words)``: the command as typed there, in a process of its own."""
+
+    def run(folder: Path, *words: str) -> None:
+        environment = {**os.environ, "LMZOO_CACHE": str(tmp_path / "cache"), "OMP_NUM_THREADS": "1"}
+        done = subprocess.run(
+            [sys.executable, "-m", "lmzoo.train", *words],
+            cwd=folder,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, f"{' '.join(words)}\n{done.stdout}\n{done.stderr}"
+
+    return run

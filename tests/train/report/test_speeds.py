@@ -11,15 +11,14 @@ from lmzoo.train.report.passport import like_groups, records_frame
 
 @pytest.fixture
 def timed(three_by_two):
-    machine = {"device": "cpu", "torch_threads": 1}
+    machine = {"device": "cpu", "environment": {"torch_threads": 1}}
     rows = [
         {"variant": "rotary", "tokens_per_second": 5000.0, "to_baseline": 1.0},
         {"variant": "alibi", "tokens_per_second": 4000.0, "to_baseline": 0.8},
     ]
     for row in rows:
         ratio = row["to_baseline"]
-        row |= {"baseline": "rotary", "to_baseline_low": ratio, "to_baseline_high": ratio + 0.05, "rounds": 9}
-        row |= {"environment": machine}
+        row.update(baseline="rotary", to_baseline_low=ratio, to_baseline_high=ratio + 0.05, rounds=9, **machine)
     (three_by_two / "speed.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     return three_by_two
 

@@ -4,6 +4,7 @@ import json
 
 import pytest
 import yaml
+from lmzoo.train.report.collect import collect
 from lmzoo.train.report.load import load_comparison
 from lmzoo.train.report.tuning import TuningReport
 from lmzoo.train.report.write import write_report
@@ -78,3 +79,12 @@ def test_without_tuning_nothing_is_said(three_by_two):
     report = TuningReport(load_comparison(three_by_two))
     assert report.table() is None
     assert (report.plots(), report.troubles(), report.rows()) == ([], [], [])
+
+
+def test_what_was_collected_says_the_same(tuned, tmp_path):
+    of_runs = TuningReport(load_comparison(tuned))
+    collected = TuningReport(load_comparison(collect(tuned, tmp_path / "results").folder))
+    assert collected.rows() == of_runs.rows()
+    assert collected.table() == of_runs.table()
+    assert collected.troubles() == of_runs.troubles()
+    assert len(of_runs.rows()) == 7

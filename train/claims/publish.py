@@ -1,0 +1,99 @@
+"""The verdicts in a README: a table between two marks, made from published results and never by hand."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from ..config import ConfigError, write_atomically
+from ..report.formats import NONE
+from ..report.render import md_cell
+from . import words
+from .again import commands
+from .outcome import Outcome
+from .plot import claims_plot
+
+BEGIN, END = "<!-- verdicts: written by `lmzoo claims --publish` -->", "<!-- end of verdicts -->"
+
+_HEAD = ("Claim", "Paper", "Verdict", "Measured [95 %]", "Claimed", "Seeds", "Again")
+
+
+def publish(file: Path, block: str) -> None:
+    """Put the verdicts between the marks of a Markdown file.
+
+    Raises:
+        ConfigError: there is no such file, or the marks are not in it, once each and in their order.
+    """
+    text = file.read_text(encoding="utf-8") if file.is_file() else ""
+    before, begin, rest = text.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not (begin and end) or BEGIN in rest or END in after or END in before:
+        raise ConfigError(f"expected the lines {BEGIN} and {END}, once each and in this order", place=str(file))
+    write_atomically(file, f"{before}{BEGIN}\n\n{block}\n\n{END}{after}")
+
+
+def write_pictures(folder: Path, outcomes: Sequence[Outcome]) -> None:
+    """``decided.png`` and ``decided-dark.png``: the claims with a verdict; without any, none."""
+    decided = [outcome for outcome in outcomes if outcome.verdict != "not tested"]
+    light, dark = folder / "decided.png", folder / "decided-dark.png"
+    if decided:
+        plot = claims_plot(decided)
+        write_atomically(light, plot.light)
+        write_atomically(dark, plot.dark)
+    else:
+        light.unlink(missing_ok=True)
+        dark.unlink(missing_ok=True)
+
+
+def published_block(file: Path) -> str:
+    """What stands between the marks of a Markdown file now."""
+    found = re.search(f"{re.escape(BEGIN)}\n(.*?)\n{re.escape(END)}", file.read_text(encoding="utf-8"), re.DOTALL)
+    if found is None:
+        raise ConfigError(f"expected the lines {BEGIN} and {END}", place=str(file))
+    return found[1].strip("\n")
+
+
+def verdict_block(outcomes: Sequence[Outcome], files: Mapping[str, str], details: str) -> str:
+    """The claims that have a verdict, a row each with the commands that repeat it, and how many have none.
+
+    Args:
+        outcomes: of all claims.
+        files: claims file -> how it is typed in a command.
+        details: folder of ``claims.md`` and of the pictures, relative to the README.
+    """
+    decided = [outcome for outcome in outcomes if outcome.verdict != "not tested"]
+    if not decided:
+        return f"None of {len(outcomes)} claims is decided yet: no comparison has been published."
+    lines = [_line(_HEAD), _line(["---"] * len(_HEAD))]
+    lines += [_line(_cells(outcome, files[outcome.paper.file])) for outcome in decided]
+    picture = (
+        f'<picture><source media="(prefers-color-scheme: dark)" srcset="{details}/decided-dark.png">'
+        f'<img width="560" alt="Differences with their intervals, and what was claimed." src="{details}/decided.png">'
+        "</picture>\n\nMean difference to the baseline with its 95 % interval over seeds; a diamond is what was "
+        "claimed, the upright line no difference. Every row has a scale of its own."
+    )
+    rest = len(outcomes) - len(decided)
+    said = f"Of {len(outcomes)} claims: {words.counts(outcomes)}."
+    return "\n\n".join(
+        [
+            f"{said} The rule, the figures of all {len(outcomes)} and why {rest} are not tested: "
+            f"[{details}/claims.md]({details}/claims.md).",
+            picture,
+            "\n".join(lines),
+        ]
+    )
+
+
+def _cells(outcome: Outcome, claims_file: str) -> list[str]:
+    paper = f"[{outcome.paper.file}](https://arxiv.org/abs/{outcome.paper.arxiv})"
+    seeds = ", ".join(map(str, outcome.differences.seeds)) if outcome.differences else NONE
+    again = "<br>".join(f"`{md_cell(command)}`" for command in commands(outcome, claims_file))
+    shown = (outcome.claim.sentence, words.difference(outcome), words.claim_in_figures(outcome.claim))
+    sentence, measured, claimed = map(md_cell, shown)
+    verdict = f"**{outcome.verdict}**" + (f" ({md_cell(outcome.remark)})" if outcome.remark else "")
+    return [sentence, paper, verdict, measured, claimed, seeds, again]
+
+
+def _line(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"

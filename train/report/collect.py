@@ -1,0 +1,203 @@
+"""Publishing a finished comparison: its records without weights, in a folder small enough for version control."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ..config import ConfigError, differing_keys, load_yaml, write_atomically, write_yaml
+from ..extrapolation.records import identity
+from ..run import HARMLESS
+from .archive import TRIALS_FILE, archived_runs, archived_trials, seed_file, write_archive
+from .formats import listed
+from .load import COMPARISON_FILE, SPEED_FILE, Comparison, Row, Run, load_comparison
+from .portable import Portable, portable_environment
+from .tuning import TuningReport
+
+# What every final record has to say of itself, in the record or in its passport.
+_SAID = ("protocol", "text_sha256", "tokenizer_sha256", "seed", "dtype", "commit")
+# Files that are written whole: the newest counts, and none is no reason to forget the last.
+_EVALUATIONS = ("analysis", "numbers", "probes")
+
+
+@dataclass
+class Collected:
+    """What came of collecting.
+
+    Attributes:
+        folder: where the records are now.
+        added, replaced, kept: runs that are new there, that took the place of another run of their variant and seed,
+            and that were there and are not among those collected now.
+        left_out: runs that are neither finished nor failed, which are not collected.
+        changed: runs made by code with changes that no commit has, or outside of a checkout.
+        size: of the folder's files, in bytes.
+    """
+
+    folder: Path
+    added: list[str] = field(default_factory=list)
+    replaced: list[str] = field(default_factory=list)
+    kept: list[str] = field(default_factory=list)
+    left_out: list[str] = field(default_factory=list)
+    changed: list[str] = field(default_factory=list)
+    size: int = 0
+
+    def sentences(self) -> list[str]:
+        """What a person is told."""
+        words = [f"{len(self.added)} runs added", f"{len(self.replaced)} replaced", f"{len(self.kept)} kept"]
+        said = [f"collected into {self.folder} ({self.size / 1e3:.0f} kB): {', '.join(words)}"]
+        for what, runs in (
+            ("these took the place of other runs of the same variant and seed", self.replaced),
+            ("not collected, since not finished", self.left_out),
+            ("made by code that no commit has", self.changed),
+        ):
+            said += [f"{what}: {listed(runs)}"] if runs else []
+        return said
+
+
+def collect(output: Path, target: Path) -> Collected:
+    """Copy the records of a comparison's finished and failed runs into ``target/<name>``.
+
+    Everything that a report, its plots and the claims are made from is copied, and nothing is thinned out: settings,
+    versions and commit, the rows of the curves, results, and the records of every evaluation; not weights, tokenizers,
+    logs and the texts that were generated. Absolute paths become relative or lose all but their last part; of the
+    machine remain the kind of its processor, cores, threads and GPUs.
+
+    What is there stays: a run is added, or takes the place of the one of its variant and seed; a failed one never that
+    of a finished one. Of a run that is there already its newer evaluations are taken, and older ones kept.
+
+    Args:
+        output: the folder of a comparison's runs.
+        target: the folder of all published comparisons.
+
+    Raises:
+        ConfigError: ``output`` is no such folder, a record lacks part of its passport, or ``target/<name>`` holds runs
+            of other settings.
+    """
+    comparison = load_comparison(output)
+    folder = target / comparison.name
+    if comparison.archived:
+        raise ConfigError(f"{output} holds what was collected already; collect from the folder of the runs")
+    portable = Portable(Path.cwd(), output.parent.parent)
+    asked = portable(load_yaml(output / COMPARISON_FILE))
+    there = {(row["variant"], row["seed"]): row for row in archived_runs(folder)}
+    if (folder / COMPARISON_FILE).is_file():
+        asked = _merged(load_yaml(folder / COMPARISON_FILE), asked, folder)
+    done = Collected(folder)
+    runs = dict(there)
+    for run in comparison.runs:
+        label, key = _label(run.variant, run.seed), (run.variant, run.seed)
+        if run.state == "unfinished":
+            done.left_out.append(label)
+            continue
+        _check(run)
+        if _changed(run):
+            done.changed.append(label)
+        row = _row(run, portable)
+        if key not in there:
+            done.added.append(label)
+        elif there[key]["results"] == row["results"]:
+            row = _with_older_evaluations(row, there[key])
+        elif row["results"] is None:
+            continue  # a run that failed where one has finished
+        else:
+            done.replaced.append(label)
+        runs[key] = row
+    given = {(run.variant, run.seed) for run in comparison.runs if run.state != "unfinished"}
+    done.kept = [_label(*key) for key in there if key not in given]
+    _write(folder, asked, runs, _trials(comparison, folder, portable))
+    if comparison.speed:
+        rows = [row | {"environment": portable_environment(row["environment"])} for row in comparison.speed]
+        write_atomically(folder / SPEED_FILE, "".join(json.dumps(row) + "\n" for row in rows))
+    done.size = sum(file.stat().st_size for file in folder.iterdir() if file.is_file())
+    return done
+
+
+def _row(run: Run, portable: Portable) -> Row:
+    found = {
+        "variant": run.variant,
+        "seed": run.seed,
+        "config": run.config,
+        "environment": portable_environment(run.environment),
+        "metrics": run.metrics,
+        "unreadable_lines": run.unreadable_lines,
+        "results": run.results,
+        "failure": run.failure,
+        "analysis": run.analysis,
+        "extrapolation": run.extrapolation,
+        "numbers": run.numbers,
+        "probes": run.probes,
+    }
+    made: Row = portable(found)
+    return made
+
+
+def _trials(comparison: Comparison, folder: Path, portable: Portable) -> list[Row]:
+    found = {(row["variant"], row["seed"], row["rate"]): row for row in archived_trials(folder)}
+    for name, trials in TuningReport(comparison).trials.items():
+        for trial in trials:
+            if trial.ended:
+                found[name, trial.run.seed, trial.rate] = {
+                    **_row(trial.run, portable),
+                    "variant": name,  # a trial's folder is called after its rate
+                    "rate": trial.rate,
+                }
+    return [found[key] for key in sorted(found)]
+
+
+def _with_older_evaluations(new: Row, old: Row) -> Row:
+    """The newer evaluations of one and the same run, and of those that were not made again the older ones."""
+    records = {identity(record, record["passport"]): record for record in old["extrapolation"]}
+    records |= {identity(record, record["passport"]): record for record in new["extrapolation"]}
+    return new | {"extrapolation": list(records.values())} | {key: new[key] or old[key] for key in _EVALUATIONS}
+
+
+def _merged(old: Mapping[str, Any], new: Mapping[str, Any], folder: Path) -> Row:
+    """The comparison with the variants and seeds of both; everything else as it was asked last."""
+    shared = set(old["variants"]) & set(new["variants"])
+    first, second = (
+        {key: one.get(key) for key in ("base", "match", "tuning")}
+        | {"variants": {name: one["variants"][name] or {} for name in shared}}
+        for one in (old, new)
+    )
+    places = ("base", *(f"variants.{name}" for name in shared))
+    keys = differing_keys(first, second, ignore=[f"{place}.{key}" for place in places for key in HARMLESS])
+    if keys:
+        shown = ", ".join(keys[:8]) + (f" and {len(keys) - 8} more" if len(keys) > 8 else "")
+        raise ConfigError(
+            f"{folder} holds runs of other settings (differing in {shown}). Runs of different settings never share a "
+            "report: collect into another folder, or delete this one"
+        )
+    variants = {**new["variants"], **old["variants"], **new["variants"]}
+    return {**old, **new, "variants": variants, "seeds": sorted({*old["seeds"], *new["seeds"]})}
+
+
+def _write(folder: Path, asked: Row, runs: Mapping[tuple[str, int], Row], trials: list[Row]) -> None:
+    order = list(asked["variants"])
+    for seed in sorted({seed for _, seed in runs}):
+        own = [row for (_, of_seed), row in runs.items() if of_seed == seed and row["variant"] in order]
+        write_archive(seed_file(folder, seed), sorted(own, key=lambda row: order.index(row["variant"])))
+    if trials:
+        write_archive(folder / TRIALS_FILE, trials)
+    write_yaml(folder / COMPARISON_FILE, asked)
+
+
+def _check(run: Run) -> None:
+    for record in (run.results or {}).get("records", []):
+        lacking = [name for name in _SAID if name not in record and name not in (record.get("passport") or {})]
+        if lacking:
+            raise ConfigError(
+                f"expected {listed(lacking)} beside every figure, as `lmzoo fit` writes them",
+                place=str(run.folder / "results.json"),
+            )
+
+
+def _changed(run: Run) -> bool:
+    commits = [(record.get("passport") or {}).get("commit") for record in (run.results or {}).get("records", [])]
+    return any(commit is None or "+" in commit for commit in commits)
+
+
+def _label(variant: str, seed: int) -> str:
+    return f"{variant}/seed-{seed}"
