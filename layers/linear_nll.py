@@ -74,7 +74,7 @@ def linear_nll(
         fits = row_weight.shape == target.shape and row_weight.is_floating_point()
         given = f"{tuple(row_weight.shape)} {row_weight.dtype}"
         require(fits, "row_weight", f"{tuple(target.shape)} floating-point numbers", given)
-        row_weight = row_weight.detach().to(full_dtype(hidden))
+        row_weight = _relative(row_weight.detach()).to(full_dtype(hidden))
     recorded = torch.is_grad_enabled()
     on_hidden = recorded and hidden.requires_grad
     on_weight = recorded and (weight.requires_grad or (bias is not None and bias.requires_grad))
@@ -90,6 +90,13 @@ def _check_shapes(hidden: Tensor, weight: Tensor, target: Tensor, bias: Tensor |
     require(target.dtype == torch.int64, "target", "int64", target.dtype)
     if bias is not None:
         require(bias.shape == weight.shape[:1], "bias", f"shape ({weight.size(0)},)", tuple(bias.shape))
+
+
+def _relative(row_weight: Tensor) -> Tensor:
+    """Weights in units of the largest: half precision would take those of frequent tokens, as 1e-9, for 0."""
+    if row_weight.numel() == 0:
+        return row_weight
+    return row_weight / row_weight.abs().amax().clamp(min=torch.finfo(row_weight.dtype).tiny)
 
 
 # Operators of their own, so that torch.compile keeps them whole instead of unrolling the chunks.

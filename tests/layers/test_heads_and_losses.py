@@ -118,6 +118,24 @@ def test_told_weights_change_products_and_not_gradients(
     assert len(asked) - forward == (7 if told in ("wrong", "zero") else 0)
 
 
+@pytest.mark.parametrize("weights", ["alike and small", "a power of Zipf's law"])
+def test_told_weights_survive_float16_whatever_their_size(weights: str) -> None:
+    share = 1.0 / torch.arange(1, 2001, dtype=torch.float64)
+    target = torch.multinomial(share, 512, replacement=True)
+    row_weight = torch.full((512,), 1e-9).double() if weights == "alike and small" else (5e6 * share[target]) ** -1.5
+    head, hidden = LinearHead(16, 2000), torch.randn(512, 16)
+    factor = 65536 * row_weight / row_weight.sum()  # a loss scale, as training in float16 has it
+
+    def gradient(told: torch.Tensor | None, dtype: torch.dtype | None) -> torch.Tensor:
+        with torch.autocast("cpu", dtype=dtype, enabled=dtype is not None):
+            nll = head.nll(hidden, target, row_weight=told)
+        return torch.autograd.grad((factor * nll).sum(), head.weight)[0]
+
+    truth, ordinary = gradient(None, None), gradient(None, torch.float16)
+    told = gradient(row_weight, torch.float16)
+    assert float((told - truth).norm()) <= 2 * float((ordinary - truth).norm())
+
+
 @pytest.mark.parametrize("make", [LinearHead, AdaptiveSoftmaxHead, partial(VQLogitsHead, codebook_size=5)])
 def test_every_head_may_be_told_what_a_loss_weighs(make: Callable[[int, int], Head]) -> None:
     head, counts, target = make(16, 61).double(), torch.arange(61) ** 2, torch.randint(61, (40,))
