@@ -21,6 +21,7 @@ from lmzoo.layers import linear_nll as linear_nll_module
 from lmzoo.layers.functional import linear_nll
 from lmzoo.layers.head_contract import HEAD_CHECKS
 from torch import nn
+from torch.utils.checkpoint import checkpoint
 
 OPTIONS: list[dict[str, Any]] = [{}, {"tied": True}, {"bias": True}, {"chunk_size": 4, "bias": True}]
 
@@ -150,6 +151,29 @@ def test_every_head_may_be_told_what_a_loss_weighs(make: Callable[[int, int], He
     for a, b in zip(*gradients):
         assert a is b or torch.allclose(a, b, rtol=1e-12, atol=1e-15)
     assert not head._forecast.uniform
+
+
+@pytest.mark.parametrize(
+    "make", [LinearHead, partial(LinearHead, bias=True), AdaptiveSoftmaxHead, partial(VQLogitsHead, codebook_size=5)]
+)
+def test_a_head_may_be_recomputed_whatever_it_forecasts(make: Callable[[int, int], Head]) -> None:
+    head, target = make(16, 61).double(), torch.randint(61, (40,))
+    hidden = torch.randn(40, 16, dtype=torch.float64, requires_grad=True)
+    wanted = [hidden, *head.parameters()]
+    weigh, factor = PowerLawDecay(torch.arange(61) ** 2, 1.0), torch.rand(40, dtype=torch.float64)
+
+    def recomputed() -> torch.Tensor:  # in two pieces: the second is recomputed after the first has learned
+        pieces = zip(hidden.split(25), target.split(25))
+        return torch.cat([checkpoint(head.nll, h, t, use_reentrant=False) for h, t in pieces])
+
+    def gradients(loss: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        return torch.autograd.grad(loss, wanted, allow_unused=True, materialize_grads=True, retain_graph=True)
+
+    first = recomputed()
+    for nll in (first, first, recomputed(), recomputed()):
+        for loss in (lambda y: weigh(y, target), torch.Tensor.mean, lambda y: (factor * y).sum()):
+            for ours, plain in zip(gradients(loss(nll)), gradients(loss(head.nll(hidden, target)))):
+                assert torch.allclose(ours, plain, rtol=1e-12, atol=1e-14)
 
 
 @pytest.mark.parametrize("row_weight", [torch.ones(6), torch.ones(7, dtype=torch.int64)])
