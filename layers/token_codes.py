@@ -85,6 +85,11 @@ class TokenCodes(nn.Module):
         self.mass = torch.zeros_like(sizes).index_add_(0, mapping, counts + 1)
         self._known = True
 
+    @property
+    def known(self) -> bool:
+        """Whether there is a mapping, of which the tables were derived."""
+        return self._known
+
     def check(self, reason: str) -> None:
         """Raise :class:`ArgumentError` where the mapping is not known; once known, it costs nothing."""
         if self._known or self.mapping.is_meta:
