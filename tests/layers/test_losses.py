@@ -202,6 +202,9 @@ def test_targets_out_of_range(target: Tensor) -> None:
     with pytest.raises(ArgumentError) as caught:
         PowerLawDecay(COUNTS)(torch.ones(2), target)
     assert caught.value.argument == "target"
+    if len(target) == 2:
+        with pytest.raises(ArgumentError, match=r"values in 0\.\.7"):
+            PowerLawDecay(COUNTS).row_weight(target)
 
 
 @pytest.mark.parametrize(
