@@ -112,9 +112,9 @@ class PowerLawDecay(Loss):
         factor = weight / self._mean if self.normalization == "corpus_mean" else weight * (len(weight) / weight.sum())
         return mean(nll * factor.to(nll.dtype))
 
-    def row_weight(self, target: Tensor) -> Tensor:
-        """w(target) (N)."""
-        return self._weight(target)
+    def row_weight(self, target: Tensor) -> Tensor | None:
+        """w(target) (N), or None where alpha is 0: then a head sums gradients exactly as for cross-entropy."""
+        return None if self.alpha == 0 else self._weight(target)
 
     def log_weight(self) -> Tensor:
         """Log w (V) float64, by which the loss's optimum is shifted: q(t) proportional to w(t) p(t)."""
