@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from unittest import SkipTest
 
 import torch
 import torch.nn.functional as F
@@ -31,6 +32,28 @@ def check_agreement(make: MakeHead) -> None:
     )
     for a, b in zip(ours, theirs):
         _close(a, b, "a gradient of nll differs from that of the cross-entropy of the logits")
+
+
+def check_row_weight(make: MakeHead) -> None:
+    """``row_weight`` changes neither ``nll`` nor its gradients, be it what comes, something else or zero."""
+    head = _ready(make).double()
+    if not head.takes_row_weight:
+        raise SkipTest("nll() has no argument row_weight, and need not have it")
+    hidden, target = _rows(head, 37)
+    weight = torch.linspace(0.0, 2.0, 37, dtype=torch.float64)
+    parameters = [hidden, *(p for p in head.parameters() if p.requires_grad)]
+
+    def outcome(**told: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
+        nll = head.nll(hidden, target, **told)
+        total = (weight * nll).sum()
+        return nll, torch.autograd.grad(total, parameters, allow_unused=True, materialize_grads=True)
+
+    plain, theirs = outcome()
+    for what, told in (("right", 3.0 * weight), ("wrong", weight.flip(0)), ("zero", torch.zeros_like(weight))):
+        nll, ours = outcome(row_weight=told)
+        _close(nll, plain, f"nll differs when it is told {what} weights")
+        for a, b in zip(ours, theirs):
+            _close(a, b, f"a gradient of nll differs when it is told {what} weights")
 
 
 def check_distribution(make: MakeHead) -> None:
@@ -136,6 +159,7 @@ def check_state_dict(make: MakeHead) -> None:
 HEAD_CHECKS: dict[str, Callable[[MakeHead], None]] = {
     "arguments": check_arguments,
     "agreement": check_agreement,
+    "row_weight": check_row_weight,
     "distribution": check_distribution,
     "types": check_types,
     "memory": check_memory,
