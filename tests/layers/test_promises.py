@@ -94,6 +94,21 @@ class ForgetsTheCorpus(LinearHead):
         return super().forward(hidden) + self.counts.to(hidden.dtype).log1p()
 
 
+class SumsInHalfPrecision(LinearHead):
+    def nll(self, hidden: Tensor, target: Tensor) -> Tensor:
+        logits = nn.functional.linear(hidden, self.weight)
+        with torch.autocast("cpu", enabled=False):
+            nll = -torch.log_softmax(logits, 1).gather(1, target[:, None]).squeeze(1)
+        return nll if nll.dtype == torch.float64 else nll.float()
+
+
+class AlwaysMultipliesInHalfPrecision(LinearHead):
+    def nll(self, hidden: Tensor, target: Tensor) -> Tensor:
+        low = hidden.dtype if hidden.dtype == torch.float64 else torch.bfloat16
+        logits = nn.functional.linear(hidden.to(low), self.weight.to(low))
+        return (torch.logsumexp(logits, 1) - logits.gather(1, target[:, None]).squeeze(1)).to(hidden.dtype)
+
+
 class WeighsRows(LinearHead):
     def nll(self, hidden: Tensor, target: Tensor, *, row_weight: Tensor | None = None) -> Tensor:
         nll = super().nll(hidden, target)
@@ -261,6 +276,8 @@ class FeedForwardWithWrongGradient(FeedForward):
         (HeadWithWrongGradient, "gradients", "finite differences"),
         (RestlessHead, "deterministic", "the output differs by"),
         (ForgetsTheCorpus, "state_dict", "does not hold everything"),
+        (SumsInHalfPrecision, "autocast", "logits in bfloat16 by"),
+        (AlwaysMultipliesInHalfPrecision, "autocast", "logits in bfloat16 by"),
         (WeighsRows, "row_weight", "nll differs when it is told right weights"),
         (WeighsGradients, "row_weight", "a gradient of nll differs"),
         (Rows, "scalar", "shape (1,)"),
