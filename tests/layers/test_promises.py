@@ -391,6 +391,9 @@ def test_what_does_not_concern_a_part_is_skipped() -> None:
     assert status(NoPosition, "defined")[0] == "skipped"
     assert status(CrossEntropy, "log_weight")[0] == "skipped"
     assert status(CrossEntropy, "row_weight")[0] == "skipped"
+    memory = status(LinearHead, "memory", d_model=128, vocab_size=256)
+    assert memory[0] == "skipped"
+    assert "vocab_size=1024 or more" in memory[1]
     assert status(ForgetsTheCorpus, "row_weight")[0] == "kept"
     assert status(RestlessHead, "row_weight")[0] == "skipped"
     assert status(SoftmaxAttention, "groups", n_heads=1) == ("skipped", "1 query heads cannot be shared in pairs")
