@@ -381,14 +381,40 @@ def test_a_table_filled_in_place_serves_after_it_is_derived_also_in_inference_mo
     head.nll(hidden, target).sum().backward()  # nothing that was derived above stands in the way
 
 
-def test_counts_and_codes_that_the_table_cannot_hold() -> None:
-    with pytest.raises(ArgumentError, match="token_counts"):
-        make({"token_counts": [1 << 31] * V})
+def test_counts_of_more_than_31_bits_lose_their_last_ones() -> None:
+    counts = [5 << 32, (5 << 32) + 1, 3 << 31, 1, 0, *[7] * (V - 5)]
+    head = make({"token_counts": counts, "within_code": "unigram", "mapping": [0] * 3 + [1] * (V - 3)})
+    assert head.codes.counts[:6].tolist() == [5 << 28, 5 << 28, 3 << 27, 1, 0, 1]
     assert int(make({"token_counts": [(1 << 31) - 1] * V}).codes.mass.max()) >= 1 << 31
+    shares = head.codes.log_within(torch.float64)[:3].exp()
+    assert shares.tolist() == pytest.approx([10 / 23, 10 / 23, 3 / 23], rel=1e-8)
+    wide = {n: torch.tensor(counts) if n.endswith("counts") else t for n, t in head.state_dict().items()}
+    wide["codes.mapping"] = wide["codes.mapping"].long()
+    for assign in (False, True):
+        loaded = make({"within_code": "unigram"})
+        loaded.load_state_dict(wide, assign=assign)
+        for name, tensor in loaded.codes.state_dict().items():
+            assert tensor.dtype == torch.int32
+            assert torch.equal(tensor, head.codes.state_dict()[name])
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "dtype"),
+    [
+        ("mapping", K, torch.int32),
+        ("mapping", K, torch.int64),
+        ("mapping", 1 << 32, torch.int64),
+        ("counts", -5, torch.int32),
+        ("counts", -5, torch.int64),
+    ],
+)
+@pytest.mark.parametrize("assign", [False, True])
+def test_a_table_out_of_range_is_not_loaded(name: str, value: int, dtype: torch.dtype, assign: bool) -> None:
     state = make({}).state_dict()
-    state["codes.mapping"][4] = K
-    with pytest.raises(ArgumentError, match="mapping"):
-        make({}).load_state_dict(state)
+    state[f"codes.{name}"] = state[f"codes.{name}"].to(dtype)
+    state[f"codes.{name}"][4] = value
+    with pytest.raises(ArgumentError, match=name):
+        make({}).load_state_dict(state, assign=assign)
 
 
 def test_health_by_hand() -> None:
