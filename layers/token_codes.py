@@ -83,6 +83,8 @@ class TokenCodes(nn.Module):
         self._known = True
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *arguments: Any) -> None:
+        for derived in ("order", "offsets", "mass"):  # which an earlier version saved too
+            state_dict.pop(prefix + derived, None)
         mapping, counts = (state_dict.get(prefix + name) for name in ("mapping", "counts"))
         # integers of 64 bits, as earlier versions wrote them, would be copied without a look at their upper half
         if counts is not None and counts.dtype == torch.int64 and not counts.is_meta:
