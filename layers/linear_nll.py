@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ..errors import require
-from .full_precision import full_dtype
+from .full_precision import full_dtype, under_autocast
 from .row_forecast import proportion, relative
 
 _SMALLEST_CHUNK = 1 << 22
@@ -60,9 +60,8 @@ def linear_nll(
     """
     _check_shapes(hidden, weight, target, bias)
     require(chunk_size is None or chunk_size >= 1, "chunk_size", "None or an integer of at least 1", chunk_size)
-    device = hidden.device.type
-    if torch.is_autocast_enabled(device) and hidden.dtype != torch.float64:
-        dtype = torch.get_autocast_dtype(device)
+    if under_autocast(hidden) and hidden.dtype != torch.float64:
+        dtype = torch.get_autocast_dtype(hidden.device.type)
         hidden, weight = hidden.to(dtype), weight.to(dtype)
     require(weight.dtype == hidden.dtype, "weight", f"the type of hidden, {hidden.dtype}", weight.dtype)
     if bias is not None:

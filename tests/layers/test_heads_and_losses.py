@@ -176,6 +176,24 @@ def test_a_head_may_be_recomputed_whatever_it_forecasts(make: Callable[[int, int
                 assert torch.allclose(ours, plain, rtol=1e-12, atol=1e-14)
 
 
+@pytest.mark.parametrize(
+    "make",
+    [
+        LinearHead,
+        AdaptiveSoftmaxHead,
+        partial(VQLogitsHead, codebook_size=5),
+        partial(VQLogitsHead, codebook_size=5, within_code="class_softmax", rows="own", projection=True),
+    ],
+)
+def test_shapes_on_the_meta_device(make: Callable[[int, int], Head]) -> None:
+    head, hidden = make(16, 61).to("meta"), torch.empty(2, 3, 16, device="meta")
+    logits = head(hidden)
+    assert (logits.shape, logits.device.type) == ((2, 3, 61), "meta")
+    if not isinstance(head, AdaptiveSoftmaxHead):  # the rows of a cluster depend on the targets
+        nll = head.nll(hidden[0], torch.empty(3, dtype=torch.int64, device="meta"))
+        assert (nll.shape, nll.dtype) == ((3,), torch.float32)
+
+
 @pytest.mark.parametrize("row_weight", [torch.ones(6), torch.ones(7, dtype=torch.int64)])
 def test_bad_row_weights(row_weight: torch.Tensor) -> None:
     (hidden, weight, _), target = problem()
