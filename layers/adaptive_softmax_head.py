@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -125,6 +126,10 @@ class AdaptiveSoftmaxHead(Head):
             share = float(inverse[ends[i] : ends[i + 1]].sum() / inverse.sum())
             weights += share * sum(p.numel() for p in tail.parameters())
         return round(weights)
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *arguments: Any) -> None:
+        state_dict.pop(prefix + "order", None)  # the inverse of the ranks, which an earlier version saved too
+        super()._load_from_state_dict(state_dict, prefix, *arguments)
 
     @torch.no_grad()
     def _sort(self, token_counts: Tensor) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
+
 import torch
 from torch import Tensor
 
@@ -11,6 +13,14 @@ def full_dtype(hidden: Tensor) -> torch.dtype:
     return torch.float64 if hidden.dtype == torch.float64 else torch.float32
 
 
-def without_autocast(hidden: Tensor) -> torch.autocast:
+def under_autocast(hidden: Tensor) -> bool:
+    """Whether autocast is on, on the device of ``hidden``; the meta device, for one, has none."""
+    device = hidden.device.type
+    return torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)
+
+
+def without_autocast(hidden: Tensor) -> AbstractContextManager[object]:
     """A context in which products are taken in the types given, on the device of ``hidden``."""
+    if not torch.amp.is_autocast_available(hidden.device.type):
+        return nullcontext()
     return torch.autocast(hidden.device.type, enabled=False)

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from ..errors import ArgumentError, require
 from .debiased_head import check_log_weight
-from .full_precision import full_dtype
+from .full_precision import full_dtype, under_autocast
 from .head import Head
 from .linear_nll import linear_nll
 from .resized_rows import resized_rows
@@ -68,7 +68,7 @@ class LinearHead(Head):
 
     def forward(self, hidden: Tensor) -> Tensor:
         """Logits (..., V) of hidden (..., d), in its dtype; under autocast float32, in which b is added unrounded."""
-        if not torch.is_autocast_enabled(hidden.device.type):
+        if not under_autocast(hidden):
             return F.linear(hidden, self._weight(), self.offset)
         logits = F.linear(hidden, self._weight())
         logits = logits.to(full_dtype(logits))

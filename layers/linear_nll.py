@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from ..errors import require
-from .full_precision import full_dtype
+from .full_precision import full_dtype, under_autocast
+from .row_forecast import proportion, relative
 
 _SMALLEST_CHUNK = 1 << 22
 _LARGEST_CHUNK = 1 << 24
@@ -59,9 +60,8 @@ def linear_nll(
     """
     _check_shapes(hidden, weight, target, bias)
     require(chunk_size is None or chunk_size >= 1, "chunk_size", "None or an integer of at least 1", chunk_size)
-    device = hidden.device.type
-    if torch.is_autocast_enabled(device) and hidden.dtype != torch.float64:
-        dtype = torch.get_autocast_dtype(device)
+    if under_autocast(hidden) and hidden.dtype != torch.float64:
+        dtype = torch.get_autocast_dtype(hidden.device.type)
         hidden, weight = hidden.to(dtype), weight.to(dtype)
     require(weight.dtype == hidden.dtype, "weight", f"the type of hidden, {hidden.dtype}", weight.dtype)
     if bias is not None:
@@ -74,7 +74,7 @@ def linear_nll(
         fits = row_weight.shape == target.shape and row_weight.is_floating_point()
         given = f"{tuple(row_weight.shape)} {row_weight.dtype}"
         require(fits, "row_weight", f"{tuple(target.shape)} floating-point numbers", given)
-        row_weight = row_weight.detach().to(full_dtype(hidden))
+        row_weight = relative(row_weight.detach()).to(full_dtype(hidden))
     recorded = torch.is_grad_enabled()
     on_hidden = recorded and hidden.requires_grad
     on_weight = recorded and (weight.requires_grad or (bias is not None and bias.requires_grad))
@@ -105,7 +105,7 @@ def _forward(
     on_weight: bool,
     uniform: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """(nll, dhidden, dweight, dbias); empty where not asked for or not prepared.
+    """(nll, dhidden, dweight, dbias); empty where not asked for, NaN where not prepared.
 
     dhidden is the gradient of sum(nll), dweight and dbias that of sum_n row_weight_n nll_n.
     """
@@ -114,7 +114,7 @@ def _forward(
         require(span[0] >= 0 and span[1] < weight.size(0), "target", f"values in 0..{weight.size(0) - 1}", span)
     n = hidden.size(0)
     prepared = on_weight and (uniform or row_weight is not None)
-    nll, dhidden, dweight, dbias = _outputs(hidden, weight, bias, on_hidden, prepared)
+    nll, dhidden, dweight, dbias = _outputs(hidden, weight, bias, on_hidden, on_weight, prepared)
     chunks = _LogProbabilities(hidden, weight, bias, min(chunk_size, n))
     for start in range(0, n, chunk_size):
         rows = slice(start, min(start + chunk_size, n))
@@ -147,18 +147,18 @@ def _weight_gradient(
     chunk_size: int,
 ) -> tuple[Tensor, Tensor]:
     """Gradients of sum_n gradient_n nll_n by weight and bias; ``dweight`` and ``dbias`` are those of
-    sum_n row_weight_n nll_n, or empty where the forward pass did not prepare them.
+    sum_n row_weight_n nll_n, or NaN where the forward pass did not prepare them.
     """
     n = hidden.size(0)
-    prepared, common = dweight.numel() > 0, n == 0 or bool((gradient == gradient[0]).all())
+    prepared, common = not bool(dweight[0, 0].isnan()), n == 0 or bool((gradient == gradient[0]).all())
     whole = gradient[0] if n and common else gradient.new_ones(())
     if prepared and row_weight is not None:
-        proportional, factor = _proportion(gradient, row_weight)
+        proportional, factor = proportion(gradient, row_weight)
         if proportional:
             return dweight * factor, dbias * factor
     elif prepared and common:
         return dweight * whole, dbias * whole
-    _, _, dweight, dbias = _outputs(hidden, weight, bias, False, True)
+    _, _, dweight, dbias = _outputs(hidden, weight, bias, False, True, True)
     chunks = _LogProbabilities(hidden, weight, bias, min(chunk_size, n))
     for start in range(0, n, chunk_size):
         rows = slice(start, min(start + chunk_size, n))
@@ -170,14 +170,6 @@ def _weight_gradient(
         block.scatter_add_(1, target[rows, None], -factor)
         _accumulate(dweight, dbias, block, block.to(hidden.dtype), hidden[rows])
     return dweight.mul_(whole), dbias.mul_(whole)
-
-
-def _proportion(gradient: Tensor, row_weight: Tensor) -> tuple[bool, Tensor]:
-    """Whether ``gradient`` is a factor times ``row_weight``, up to what a few roundings leave, and the factor."""
-    exact, weight = gradient.double(), row_weight.double()
-    factor = (exact @ weight) / (weight @ weight).clamp(min=torch.finfo(torch.float64).tiny)
-    rounding = 8 * torch.finfo(gradient.dtype).eps * exact.abs()
-    return bool(((exact - factor * weight).abs() <= rounding).all()), factor.to(gradient.dtype)
 
 
 class _LogProbabilities:
@@ -214,14 +206,21 @@ def _accumulate(dweight: Tensor, dbias: Tensor, block: Tensor, low: Tensor, hidd
 
 
 def _outputs(
-    hidden: Tensor, weight: Tensor, bias: Tensor | None, on_hidden: bool, on_weight: bool
+    hidden: Tensor, weight: Tensor, bias: Tensor | None, on_hidden: bool, on_weight: bool, prepared: bool
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    dtype = full_dtype(hidden)
-    nll = hidden.new_empty(hidden.size(0), dtype=dtype)
+    nll = hidden.new_empty(hidden.size(0), dtype=full_dtype(hidden))
     dhidden = torch.empty_like(hidden) if on_hidden else hidden.new_empty(0)
-    dweight = torch.zeros_like(weight, dtype=dtype) if on_weight else nll.new_empty(0)
-    dbias = torch.zeros_like(bias, dtype=dtype) if on_weight and bias is not None else nll.new_empty(0)
-    return nll, dhidden, dweight, dbias
+
+    def start(parameter: Tensor | None) -> Tensor:
+        if not on_weight or parameter is None:
+            return nll.new_empty(0)
+        if prepared:
+            return torch.zeros_like(parameter, dtype=nll.dtype)
+        # One number in the shape of all: what is saved for the backward pass has the same shapes whatever the forecast.
+        # torch.utils.checkpoint runs the forward pass again when the forecast may be another, and insists on that.
+        return nll.new_full((), torch.nan).expand(parameter.shape)
+
+    return nll, dhidden, start(weight), start(bias)
 
 
 @_forward.register_fake
@@ -236,7 +235,7 @@ def _forward_fake(
     on_weight: bool,
     uniform: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    return _outputs(hidden, weight, bias, on_hidden, on_weight and (uniform or row_weight is not None))
+    return _outputs(hidden, weight, bias, on_hidden, on_weight, uniform or row_weight is not None)
 
 
 @_weight_gradient.register_fake
@@ -251,7 +250,7 @@ def _weight_gradient_fake(
     dbias: Tensor,
     chunk_size: int,
 ) -> tuple[Tensor, Tensor]:
-    _, _, on_weight, on_bias = _outputs(hidden, weight, bias, False, True)
+    _, _, on_weight, on_bias = _outputs(hidden, weight, bias, False, True, True)
     return on_weight, on_bias
 
 

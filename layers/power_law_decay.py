@@ -13,6 +13,7 @@ from ..errors import ArgumentError, require
 from .corpus_statistics import CorpusStatistics
 from .loss import Loss, mean
 from .power_law_weights import decay, power_law_weights
+from .vq_nll import check_target
 
 NORMALIZATIONS = ("corpus_mean", "weighted_mean", "sum")
 
@@ -103,25 +104,26 @@ class PowerLawDecay(Loss):
 
     def forward(self, nll: Tensor, target: Tensor) -> Tensor:
         """The weighted loss of nll (N), target (N) int64, in nll's type."""
-        counts = self._counts()
         require(target.shape == nll.shape, "target", f"shape {tuple(nll.shape)}, as nll", tuple(target.shape))
-        if target.device.type == "cpu" and target.numel():
-            span = tuple(int(t) for t in target.aminmax())
-            require(span[0] >= 0 and span[1] < len(counts), "target", f"values in 0..{len(counts) - 1}", span)
-        weight = self._weigh(counts.index_select(0, target))
+        weight = self._weight(target)
         if self.normalization == "sum":
             return (nll * weight.to(nll.dtype)).sum()
         # A factor of exactly 1 where all weights are 1, so that what is left is the plain mean.
         factor = weight / self._mean if self.normalization == "corpus_mean" else weight * (len(weight) / weight.sum())
         return mean(nll * factor.to(nll.dtype))
 
-    def row_weight(self, target: Tensor) -> Tensor:
-        """w(target) (N)."""
-        return self._weigh(self._counts().index_select(0, target))
+    def row_weight(self, target: Tensor) -> Tensor | None:
+        """w(target) (N), or None where alpha is 0: then a head sums gradients exactly as for cross-entropy."""
+        return None if self.alpha == 0 else self._weight(target)
 
     def log_weight(self) -> Tensor:
         """Log w (V) float64, by which the loss's optimum is shifted: q(t) proportional to w(t) p(t)."""
         return self._weigh(self._counts()).log()
+
+    def _weight(self, target: Tensor) -> Tensor:
+        counts = self._counts()
+        check_target(target, len(counts))
+        return self._weigh(counts.index_select(0, target))
 
     def _weigh(self, counts: Tensor) -> Tensor:
         return decay(counts, self.alpha, self.smoothing + self.eps).clamp(max=self._cap)

@@ -10,14 +10,15 @@ from torch import Tensor, nn
 from ..errors import ArgumentError, require
 
 _UNKNOWN = -1
-_LARGEST = (1 << 31) - 1
 
 
 class TokenCodes(nn.Module):
     """A mapping from V tokens to K codes, as integer buffers, which no change of type can blur.
 
     Saved with the model, as 2 V integers of 32 bits: mapping (V,), the code of each token, -1 where it is not known
-    yet; counts (V,), how often each token is a label in the training data, 0 where that is not known.
+    yet; counts (V,), how often each token is a label in the training data, 0 where that is not known. Counts order
+    tokens and share out codes: where one has more than 31 bits, all lose as many of their last bits, but none that was
+    above 0 becomes 0.
 
     Derived from them whenever they change, and not saved: order (V,) int32, the tokens sorted by code, in each code
     the frequent ones first; offsets (K + 1,) int32, where each code begins in ``order``; mass (K,) int64, over the
@@ -49,18 +50,12 @@ class TokenCodes(nn.Module):
 
     @torch.no_grad()
     def assign(self, mapping: Tensor, token_counts: Tensor | None) -> None:
-        """Fill the buffers in place from (V,) code ids, which are in range, and counts, if there are any.
-
-        Raises:
-            ArgumentError: a count is 2^31 or more.
-        """
+        """Fill the buffers in place from (V,) code ids, which are in range, and counts, if there are any."""
         if self.mapping.is_meta:
             return  # the buffers will be filled from a file, or are only counted
         counts = torch.zeros_like(mapping) if token_counts is None else token_counts.detach()
-        most = int(counts.max())
-        require(most <= _LARGEST, "token_counts", f"counts of at most {_LARGEST}, as the table holds them", most)
         self.mapping.copy_(mapping)
-        self.counts.copy_(counts)
+        self.counts.copy_(_fitted(counts))
         self.derive_tables()
 
     @torch.inference_mode(False)  # tensors born in inference mode could not be saved for a later backward pass
@@ -69,21 +64,41 @@ class TokenCodes(nn.Module):
         """Compute what follows from mapping and counts, on their device, and learn whether the mapping is known.
 
         Raises:
-            ArgumentError: a code id is out of range.
+            ArgumentError: a code id or a count is out of range.
         """
         self._known = False
         if self.mapping.is_meta or int(self.mapping[0]) == _UNKNOWN:
             return
-        mapping, counts = self.mapping.long(), self.counts.long()
-        span = tuple(int(m) for m in mapping.aminmax())
+        span = tuple(int(m) for m in self.mapping.aminmax())
         fits = span[0] >= 0 and span[1] < self.codebook_size
         require(fits, "mapping", f"code ids in 0..{self.codebook_size - 1}", span)
+        # of 64 bits where tensors of a file were assigned and not copied
+        self.mapping, self.counts = self.mapping.int(), _fitted(self.counts).int()
+        mapping, counts = self.mapping.long(), self.counts.long()
         frequent = torch.argsort(counts, descending=True, stable=True)
         sizes = mapping.new_zeros(self.codebook_size).index_add_(0, mapping, torch.ones_like(mapping))
         self.order = frequent[torch.argsort(mapping[frequent], stable=True)].int()
         self.offsets = torch.cat([sizes.new_zeros(1), sizes.cumsum(0)]).int()
         self.mass = torch.zeros_like(sizes).index_add_(0, mapping, counts + 1)
         self._known = True
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *arguments: Any) -> None:
+        for derived in ("order", "offsets", "mass"):  # which an earlier version saved too
+            state_dict.pop(prefix + derived, None)
+        mapping, counts = (state_dict.get(prefix + name) for name in ("mapping", "counts"))
+        # integers of 64 bits, as earlier versions wrote them, would be copied without a look at their upper half
+        if counts is not None and counts.dtype == torch.int64 and not counts.is_meta:
+            state_dict[prefix + "counts"] = _fitted(counts)
+        if mapping is not None and mapping.dtype == torch.int64 and not mapping.is_meta:
+            span = tuple(int(m) for m in mapping.aminmax())
+            fits = span[0] >= _UNKNOWN and span[1] < self.codebook_size
+            require(fits, "mapping", f"code ids in 0..{self.codebook_size - 1}", span)
+        super()._load_from_state_dict(state_dict, prefix, *arguments)
+
+    @property
+    def known(self) -> bool:
+        """Whether there is a mapping, of which the tables were derived."""
+        return self._known
 
     def check(self, reason: str) -> None:
         """Raise :class:`ArgumentError` where the mapping is not known; once known, it costs nothing."""
@@ -128,6 +143,14 @@ class TokenCodes(nn.Module):
             "largest_code": float(sizes.max()),
             "shared_tokens": float(share[sizes > 1].sum()),
         }
+
+
+def _fitted(counts: Tensor) -> Tensor:
+    """Counts that 32 bits hold: as they are, or less their last bits."""
+    least, most = (int(c) for c in counts.aminmax())
+    require(least >= 0, "token_counts", "counts of at least 0", least)
+    excess = most.bit_length() - 31
+    return counts if excess <= 0 else torch.maximum(counts >> excess, (counts > 0).to(counts.dtype))
 
 
 def _derive(codes: TokenCodes, _: Any) -> None:

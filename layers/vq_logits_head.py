@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 from ..errors import ArgumentError, require
 from . import code_mappings, code_sampling
 from .class_nll import class_log_softmax, class_nll
+from .code_columns import mean_columns
 from .corpus_statistics import CorpusStatistics
 from .full_precision import full_dtype, without_autocast
 from .head import Head
@@ -235,11 +237,14 @@ class VQLogitsHead(Head):
         return self.codes.health()
 
     def matmul_weights(self) -> int:
-        """K d; for ``class_softmax`` also P, and the rows of one code, as if codes were equally large."""
-        weights = self.codebook.numel()
+        """K d; for ``class_softmax`` also P, and the rows that a target's code has on average: :func:`mean_columns`.
+
+        An estimate until the training counts are known.
+        """
+        weights = self.codebook_size * self.d_model
         if self.within_code == "class_softmax":
             of_map = 0 if self.map is None else self.map.numel()
-            weights += of_map + -(-self.vocab_size // self.codebook_size) * (self.rank or self.d_model)
+            weights += of_map + math.ceil(mean_columns(self)) * (self.rank or self.d_model)
         return weights
 
     def _own_counts(self) -> Tensor:
@@ -250,17 +255,7 @@ class VQLogitsHead(Head):
         if self.codebook.is_meta:
             return
         size, counts = self.codebook_size, statistics.token_counts
-        codes = self._given
-        if codes is None:
-            codes = code_mappings.named_mapping(
-                str(self.mapping),
-                statistics,
-                size,
-                tail_codes=self.tail_codes,
-                tail=self.tail,
-                rank=self.cooccurrence_rank,
-                seed=self.seed,
-            )
+        codes = self._codes_of(statistics)
         self.codes.assign(codes, counts)
         self.codes.start(self.token_bias)
         if statistics.embedding is not None and statistics.embedding.shape == (self.vocab_size, self.d_model):
@@ -268,6 +263,19 @@ class VQLogitsHead(Head):
                 self.codebook.copy_(code_mappings.code_means(statistics.embedding, codes, size))
                 if self.weight is not None and not self.tied and self.rank is None:
                     self.weight.copy_(statistics.embedding)
+
+    def _codes_of(self, statistics: CorpusStatistics) -> Tensor:
+        if self._given is not None:
+            return self._given
+        return code_mappings.named_mapping(
+            str(self.mapping),
+            statistics,
+            self.codebook_size,
+            tail_codes=self.tail_codes,
+            tail=self.tail,
+            rank=self.cooccurrence_rank,
+            seed=self.seed,
+        )
 
     def _check(self) -> None:
         self.codes.check(f"use_corpus(statistics) or weights from a trained model before {self.mapping!r} is used")

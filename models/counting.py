@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from ..errors import require
-from ..layers import Attention
+from ..layers import Attention, Head
 from .decoder import Decoder
 
 
@@ -57,6 +57,12 @@ class Counts:
         require(context_length >= 1, "context_length", "an integer of at least 1", context_length)
         weights = self.matmul_weights - (0 if head else self.head_matmul_weights)
         return 6.0 * weights + 3.0 * sum(flops(context_length) for flops in self.attention_flops)
+
+    def with_head(self, head: Head) -> Counts:
+        """The same, with the products that the head states now: one that knows the corpus may know them better."""
+        stated = head.matmul_weights()
+        body = self.matmul_weights - self.head_matmul_weights
+        return replace(self, matmul_weights=body + stated, head_matmul_weights=stated)
 
     def as_dict(self) -> dict[str, int]:
         """The parameter counts and the bytes of the head's tables, ready for JSON."""

@@ -52,6 +52,11 @@ class LMZooForCausalLM(PreTrainedModel, GenerationMixin):
     config_class = LMZooConfig
     base_model_prefix = "decoder"
     main_input_name = "input_ids"
+    # tables that follow from others, which heads of an earlier version saved too
+    _keys_to_ignore_on_load_unexpected: ClassVar[list[str]] = [
+        r"^decoder\.head\.codes\.(order|offsets|mass)$",
+        r"^decoder\.head\.order$",
+    ]
     _no_split_modules: ClassVar[list[str]] = ["Block"]
     _supports_sdpa = True
     supports_gradient_checkpointing = True
@@ -99,9 +104,8 @@ class LMZooForCausalLM(PreTrainedModel, GenerationMixin):
         )
         missing = sorted(info["missing_keys"])
         require(not missing, "path", "files with every weight of the model", f"none for {missing}")
-        # such as tables of a head that an earlier version wrote and this one would not read
         excess = sorted(info["unexpected_keys"])
-        require(not excess, "path", "files with the weights of the model alone, written by this version", excess)
+        require(not excess, "path", "files with the weights of the model alone", excess)
         for module in model.modules():
             # the model was built without memory, and buffers that are not in the files were left unfilled
             derive_tables = getattr(module, "derive_tables", None)

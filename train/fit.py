@@ -139,6 +139,7 @@ def stopped_early(cli: TrainingCLI) -> bool:
 def results(cli: TrainingCLI, records: list[Record], peak_memory_mb: float, memory_kind: str) -> dict[str, Any]:
     """The content of ``results.json``."""
     counts, log, length = cli.model.counts, cli.log, cli.datamodule.context_length
+    spent = counts.with_head(cli.model.network.head)  # which was counted before it knew the training text
     return {
         "finished": True,
         "steps": cli.trainer.global_step,
@@ -149,8 +150,8 @@ def results(cli: TrainingCLI, records: list[Record], peak_memory_mb: float, memo
         "peak_memory_mb": peak_memory_mb,
         "peak_memory_is": memory_kind,
         "parameters": counts.as_dict(),
-        "flops_per_token": counts.training_flops_per_token(length),
-        "body_flops_per_token": counts.training_flops_per_token(length, head=False),
+        "flops_per_token": spent.training_flops_per_token(length),
+        "body_flops_per_token": spent.training_flops_per_token(length, head=False),
         "sizes": sizes(cli.model.network),
         "records": records,
     }

@@ -34,13 +34,14 @@ class MyHead(Head):
         """Logits (..., V) of hidden (..., d), for generation."""
         return F.linear(self._sharper(hidden), self.weight)
 
-    def nll(self, hidden: Tensor, target: Tensor) -> Tensor:
+    def nll(self, hidden: Tensor, target: Tensor, *, row_weight: Tensor | None = None) -> Tensor:
         """-log p(target | hidden), for training: hidden (N, d), target (N) -> (N) float32.
 
         linear_nll never holds the logits (N, V) of all rows. A head that is not linear works on chunks of rows inside
-        torch.utils.checkpoint.
+        torch.utils.checkpoint. ``row_weight`` (N) is what the loss will weigh rows by, if it knows: linear_nll saves
+        products with it and nll stays the same. A head that has no use for it leaves the argument out.
         """
-        return linear_nll(self._sharper(hidden), self.weight, target)
+        return linear_nll(self._sharper(hidden), self.weight, target, row_weight=row_weight)
 
     def matmul_weights(self) -> int:
         """Weights that take part in a product for each training token: V d. FLOPs are counted from it."""

@@ -42,5 +42,6 @@ class MyLoss(Loss):
         return (torch.logsumexp(self.tilt * nll, dim=0) - math.log(nll.numel())) / self.tilt
 
     # A loss that multiplies each target's nll by a factor w of its own defines log_weight() too, so that
-    # `lmzoo validate --debias` can take the shift of the optimum back; see lmzoo.layers.PowerLawDecay. One that wants
-    # the counts of the training data defines use_corpus(statistics).
+    # `lmzoo validate --debias` can take the shift of the optimum back, and row_weight(target), which saves the head
+    # time; see lmzoo.layers.PowerLawDecay. One that wants the counts of the training data defines
+    # use_corpus(statistics).

@@ -110,6 +110,7 @@ class HeadContract(PartContract):
     test_arguments = _test("arguments")
     test_distribution = _test("distribution")
     test_agreement = _test("agreement")
+    test_row_weight = _test("row_weight")
     test_types = _test("types")
     test_memory = _test("memory")
     test_finite = _test("finite")
@@ -135,6 +136,7 @@ class LossContract(PartContract):
     test_empty = _test("empty")
     test_gradients = _test("gradients")
     test_log_weight = _test("log_weight")
+    test_row_weight = _test("row_weight")
     test_deterministic = _test("deterministic")
 
 

@@ -61,6 +61,13 @@ _PROMISES = (
         _with_corpus(head_contract.check_agreement),
     ),
     Promise(
+        "row_weight",
+        "Being told what a loss weighs rows by changes neither nll nor its gradients",
+        "The loss weighs a second time what the head has weighed, and the perplexity that is logged is another.",
+        "Use row_weight to prepare gradients, as lmzoo.layers.linear_nll.linear_nll does, or leave the argument out.",
+        _with_corpus(head_contract.check_row_weight),
+    ),
+    Promise(
         "types",
         "nll is (N) float32 also for bfloat16 hidden states; logits are (..., V)",
         "Sums over a corpus lose digits, which are the digits that comparisons are about.",

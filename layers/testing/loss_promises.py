@@ -119,6 +119,23 @@ def check_log_weight(make: Candidate) -> None:
     )
 
 
+def check_row_weight(make: Candidate) -> None:
+    """Gradients of nll are in proportion to row_weight()."""
+    loss, size = ready(make)
+    nll, target = _rows(63, size, torch.float64)
+    weight = loss.row_weight(target)
+    if weight is None:
+        raise SkipTest("row_weight() is None: the loss does not say that its weights follow from the targets")
+    assert weight.shape == (63,), f"weights of 63 rows have shape {tuple(weight.shape)}"
+    assert weight.is_floating_point(), f"weights are {weight.dtype}"
+    _, gradient = _value_and_gradient(loss, nll, target)
+    exact = weight.detach().double()
+    factor = (gradient @ exact) / (exact @ exact).clamp(min=torch.finfo(torch.float64).tiny)
+    error = float((gradient - factor * exact).abs().max() / gradient.abs().max())
+    # a weight may be of float32
+    assert error < 1e-5, f"gradients of nll are in no proportion to the weights: {error:.3g} of the largest is left"
+
+
 def check_deterministic(make: Candidate) -> None:
     """The same input gives the same bits, forward and backward."""
     loss, size = ready(make)
@@ -186,6 +203,14 @@ _PROMISES = (
         "log_weight() is the logarithm of the factor that each target's nll has in the loss, up to a constant; None "
         "where there is no such factor.",
         check_log_weight,
+    ),
+    Promise(
+        "row_weight",
+        "Gradients of nll are in proportion to what row_weight() says",
+        "A head prepares gradients that do not come, and each step takes longer than without a word.",
+        "row_weight() is the factor that each target's nll has in the loss, up to a common one; None where the factor "
+        "hangs on more than the targets.",
+        check_row_weight,
     ),
     Promise(
         "deterministic",

@@ -21,6 +21,7 @@ from lmzoo.layers import linear_nll as linear_nll_module
 from lmzoo.layers.functional import linear_nll
 from lmzoo.layers.head_contract import HEAD_CHECKS
 from torch import nn
+from torch.utils.checkpoint import checkpoint
 
 OPTIONS: list[dict[str, Any]] = [{}, {"tied": True}, {"bias": True}, {"chunk_size": 4, "bias": True}]
 
@@ -118,6 +119,24 @@ def test_told_weights_change_products_and_not_gradients(
     assert len(asked) - forward == (7 if told in ("wrong", "zero") else 0)
 
 
+@pytest.mark.parametrize("weights", ["alike and small", "a power of Zipf's law"])
+def test_told_weights_survive_float16_whatever_their_size(weights: str) -> None:
+    share = 1.0 / torch.arange(1, 2001, dtype=torch.float64)
+    target = torch.multinomial(share, 512, replacement=True)
+    row_weight = torch.full((512,), 1e-9).double() if weights == "alike and small" else (5e6 * share[target]) ** -1.5
+    head, hidden = LinearHead(16, 2000), torch.randn(512, 16)
+    factor = 65536 * row_weight / row_weight.sum()  # a loss scale, as training in float16 has it
+
+    def gradient(told: torch.Tensor | None, dtype: torch.dtype | None) -> torch.Tensor:
+        with torch.autocast("cpu", dtype=dtype, enabled=dtype is not None):
+            nll = head.nll(hidden, target, row_weight=told)
+        return torch.autograd.grad((factor * nll).sum(), head.weight)[0]
+
+    truth, ordinary = gradient(None, None), gradient(None, torch.float16)
+    told = gradient(row_weight, torch.float16)
+    assert float((told - truth).norm()) <= 2 * float((ordinary - truth).norm())
+
+
 @pytest.mark.parametrize("make", [LinearHead, AdaptiveSoftmaxHead, partial(VQLogitsHead, codebook_size=5)])
 def test_every_head_may_be_told_what_a_loss_weighs(make: Callable[[int, int], Head]) -> None:
     head, counts, target = make(16, 61).double(), torch.arange(61) ** 2, torch.randint(61, (40,))
@@ -132,6 +151,47 @@ def test_every_head_may_be_told_what_a_loss_weighs(make: Callable[[int, int], He
     for a, b in zip(*gradients):
         assert a is b or torch.allclose(a, b, rtol=1e-12, atol=1e-15)
     assert not head._forecast.uniform
+
+
+@pytest.mark.parametrize(
+    "make", [LinearHead, partial(LinearHead, bias=True), AdaptiveSoftmaxHead, partial(VQLogitsHead, codebook_size=5)]
+)
+def test_a_head_may_be_recomputed_whatever_it_forecasts(make: Callable[[int, int], Head]) -> None:
+    head, target = make(16, 61).double(), torch.randint(61, (40,))
+    hidden = torch.randn(40, 16, dtype=torch.float64, requires_grad=True)
+    wanted = [hidden, *head.parameters()]
+    weigh, factor = PowerLawDecay(torch.arange(61) ** 2, 1.0), torch.rand(40, dtype=torch.float64)
+
+    def recomputed() -> torch.Tensor:  # in two pieces: the second is recomputed after the first has learned
+        pieces = zip(hidden.split(25), target.split(25))
+        return torch.cat([checkpoint(head.nll, h, t, use_reentrant=False) for h, t in pieces])
+
+    def gradients(loss: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        return torch.autograd.grad(loss, wanted, allow_unused=True, materialize_grads=True, retain_graph=True)
+
+    first = recomputed()
+    for nll in (first, first, recomputed(), recomputed()):
+        for loss in (lambda y: weigh(y, target), torch.Tensor.mean, lambda y: (factor * y).sum()):
+            for ours, plain in zip(gradients(loss(nll)), gradients(loss(head.nll(hidden, target)))):
+                assert torch.allclose(ours, plain, rtol=1e-12, atol=1e-14)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        LinearHead,
+        AdaptiveSoftmaxHead,
+        partial(VQLogitsHead, codebook_size=5),
+        partial(VQLogitsHead, codebook_size=5, within_code="class_softmax", rows="own", projection=True),
+    ],
+)
+def test_shapes_on_the_meta_device(make: Callable[[int, int], Head]) -> None:
+    head, hidden = make(16, 61).to("meta"), torch.empty(2, 3, 16, device="meta")
+    logits = head(hidden)
+    assert (logits.shape, logits.device.type) == ((2, 3, 61), "meta")
+    if not isinstance(head, AdaptiveSoftmaxHead):  # the rows of a cluster depend on the targets
+        nll = head.nll(hidden[0], torch.empty(3, dtype=torch.int64, device="meta"))
+        assert (nll.shape, nll.dtype) == ((3,), torch.float32)
 
 
 @pytest.mark.parametrize("row_weight", [torch.ones(6), torch.ones(7, dtype=torch.int64)])

@@ -77,11 +77,15 @@ def test_no_weighting_is_cross_entropy_to_the_last_bit(loss: Loss, n: int, dtype
     assert torch.equal(given[1], expected[1])
 
 
-def test_no_weighting_trains_a_head_to_the_last_bit() -> None:
-    hidden, target = torch.randn(50, 6), torch.randint(len(COUNTS), (50,))
-    head = LinearHead(6, len(COUNTS), bias=True)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("n", [7, 50, 63, 1000])
+def test_no_weighting_trains_a_head_to_the_last_bit(n: int, dtype: torch.dtype) -> None:
+    hidden, target = torch.randn(n, 6, dtype=dtype), torch.randint(len(COUNTS), (n,))
+    head = LinearHead(6, len(COUNTS), bias=True).to(dtype)
     plain, decayed = (
-        torch.autograd.grad(loss(head.nll(hidden, target), target), list(head.parameters()))
+        torch.autograd.grad(
+            loss(head.nll(hidden, target, row_weight=loss.row_weight(target)), target), list(head.parameters())
+        )
         for loss in (CrossEntropy(), PowerLawDecay(COUNTS, 0.0))
     )
     for a, b in zip(plain, decayed):
@@ -202,6 +206,9 @@ def test_targets_out_of_range(target: Tensor) -> None:
     with pytest.raises(ArgumentError) as caught:
         PowerLawDecay(COUNTS)(torch.ones(2), target)
     assert caught.value.argument == "target"
+    if len(target) == 2:
+        with pytest.raises(ArgumentError, match=r"values in 0\.\.7"):
+            PowerLawDecay(COUNTS).row_weight(target)
 
 
 @pytest.mark.parametrize(

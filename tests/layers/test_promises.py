@@ -94,6 +94,33 @@ class ForgetsTheCorpus(LinearHead):
         return super().forward(hidden) + self.counts.to(hidden.dtype).log1p()
 
 
+class SumsInHalfPrecision(LinearHead):
+    def nll(self, hidden: Tensor, target: Tensor) -> Tensor:
+        logits = nn.functional.linear(hidden, self.weight)
+        with torch.autocast("cpu", enabled=False):
+            nll = -torch.log_softmax(logits, 1).gather(1, target[:, None]).squeeze(1)
+        return nll if nll.dtype == torch.float64 else nll.float()
+
+
+class AlwaysMultipliesInHalfPrecision(LinearHead):
+    def nll(self, hidden: Tensor, target: Tensor) -> Tensor:
+        low = hidden.dtype if hidden.dtype == torch.float64 else torch.bfloat16
+        logits = nn.functional.linear(hidden.to(low), self.weight.to(low))
+        return (torch.logsumexp(logits, 1) - logits.gather(1, target[:, None]).squeeze(1)).to(hidden.dtype)
+
+
+class WeighsRows(LinearHead):
+    def nll(self, hidden: Tensor, target: Tensor, *, row_weight: Tensor | None = None) -> Tensor:
+        nll = super().nll(hidden, target)
+        return nll if row_weight is None else nll * row_weight
+
+
+class WeighsGradients(LinearHead):
+    def nll(self, hidden: Tensor, target: Tensor, *, row_weight: Tensor | None = None) -> Tensor:
+        nll = super().nll(hidden, target)
+        return nll if row_weight is None else nll.detach() + (nll - nll.detach()) * row_weight
+
+
 class Rows(CrossEntropy):
     def forward(self, nll: Tensor, target: Tensor) -> Tensor:
         return nll
@@ -132,6 +159,17 @@ class Detached(CrossEntropy):
 class OtherWeights(PowerLawDecay):
     def log_weight(self) -> Tensor:
         return 2 * super().log_weight()
+
+
+class TellsOtherWeights(PowerLawDecay):
+    def row_weight(self, target: Tensor) -> Tensor | None:
+        weight = super().row_weight(target)
+        return None if weight is None else weight.sqrt()
+
+
+class TellsWholeNumbers(PowerLawDecay):
+    def row_weight(self, target: Tensor) -> Tensor | None:
+        return torch.ones_like(target)
 
 
 class RestlessLoss(CrossEntropy):
@@ -238,6 +276,10 @@ class FeedForwardWithWrongGradient(FeedForward):
         (HeadWithWrongGradient, "gradients", "finite differences"),
         (RestlessHead, "deterministic", "the output differs by"),
         (ForgetsTheCorpus, "state_dict", "does not hold everything"),
+        (SumsInHalfPrecision, "autocast", "logits in bfloat16 by"),
+        (AlwaysMultipliesInHalfPrecision, "autocast", "logits in bfloat16 by"),
+        (WeighsRows, "row_weight", "nll differs when it is told right weights"),
+        (WeighsGradients, "row_weight", "a gradient of nll differs"),
         (Rows, "scalar", "shape (1,)"),
         (Summed, "neutral", "differs from cross-entropy's"),
         (FirstRowCountsTwice, "order", "in another order"),
@@ -246,6 +288,8 @@ class FeedForwardWithWrongGradient(FeedForward):
         (MeanOfNothing, "empty", "a loss of nan"),
         (Detached, "gradients", "finite differences"),
         (OtherWeights, "log_weight", "and not 0"),
+        (TellsOtherWeights, "row_weight", "in no proportion"),
+        (TellsWholeNumbers, "row_weight", "weights are torch.int64"),
         (RestlessLoss, "deterministic", "the output differs by"),
         (NoKind, "kind", "acts_on is None"),
         (NoHook, "kind", "transform() is the neutral one"),
@@ -346,6 +390,12 @@ def test_what_does_not_concern_a_part_is_skipped() -> None:
     assert status(LearnedPosition, "causality", max_length=64)[0] == "skipped"
     assert status(NoPosition, "defined")[0] == "skipped"
     assert status(CrossEntropy, "log_weight")[0] == "skipped"
+    assert status(CrossEntropy, "row_weight")[0] == "skipped"
+    memory = status(LinearHead, "memory", d_model=128, vocab_size=256)
+    assert memory[0] == "skipped"
+    assert "vocab_size=1024 or more" in memory[1]
+    assert status(ForgetsTheCorpus, "row_weight")[0] == "kept"
+    assert status(RestlessHead, "row_weight")[0] == "skipped"
     assert status(SoftmaxAttention, "groups", n_heads=1) == ("skipped", "1 query heads cannot be shared in pairs")
 
 

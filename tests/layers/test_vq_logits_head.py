@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from functools import partial
 from typing import Any
 
@@ -295,13 +296,43 @@ def test_own_rows_start_at_those_of_a_trained_model() -> None:
 @pytest.mark.parametrize("within_code", ["none", "class_softmax"])
 def test_arguments_on_the_meta_device(within_code: str) -> None:
     with torch.device("meta"):
-        for mapping in ("random", "frequency", "kmeans", [0] * V):
+        for mapping in ("random", "kmeans", [0] * V, "frequency"):
             head = VQLogitsHead(D, V, K, mapping=mapping, within_code=within_code)
             head.use_corpus(CorpusStatistics(COUNTS.cpu()))
     real = VQLogitsHead(D, V, K, within_code=within_code)
-    assert head.matmul_weights() == real.matmul_weights() == K * D + (within_code != "none") * 7 * D
     shapes = [{n: t.shape for n, t in h.state_dict().items()} for h in (head, real)]
     assert shapes[0] == shapes[1]
+
+
+@pytest.mark.parametrize("options", OPTIONS)
+def test_products_are_stated_before_the_head_is_built(options: str) -> None:
+    with torch.device("meta"):
+        stated = make(OPTIONS[options]).matmul_weights()
+    assert stated == make(OPTIONS[options]).matmul_weights()
+
+
+@pytest.mark.parametrize("rank", [None, 3])
+def test_products_of_classes_by_hand(rank: int | None) -> None:
+    # 8 codes of one token, and 53 tokens of one code
+    own = {} if rank is None else {"rows": "own", "rank": rank}
+    head, width = VQLogitsHead(D, V, K, within_code="class_softmax", **own), rank or D
+    body = K * D + (0 if rank is None else rank * D)
+    tail = sum(1 / r for r in range(9, V + 1)) / sum(1 / r for r in range(1, V + 1))
+    assert head.matmul_weights() == body + math.ceil(53 * tail) * width
+    head.use_corpus(CorpusStatistics(COUNTS))
+    rare = sorted(COUNTS.tolist())[:53]
+    assert head.matmul_weights() == body + math.ceil(53 * sum(rare) / int(COUNTS.sum())) * width
+    clustered_head = VQLogitsHead(D, V, K, mapping="kmeans", within_code="class_softmax", **own)
+    assert clustered_head.matmul_weights() == body + 7 * width
+
+
+def test_stated_products_are_those_that_are_made() -> None:
+    counts = 10_000 // torch.arange(1, V + 1)
+    head = make({"within_code": "class_softmax", "mapping": [0] * 40 + [1] * 20 + [2], "token_counts": counts})
+    target, codes = torch.arange(V).repeat_interleave(counts), head.codes
+    blocks = class_nll_module._blocks(codes.order, codes.offsets, codes.mapping, target, D)
+    columns = sum(int((b.real_row.sum(1) * (~b.padding).sum((1, 2))).sum()) for b in blocks)
+    assert head.matmul_weights() == K * D + math.ceil(columns / len(target)) * D
 
 
 def test_types_leave_the_table_alone_and_autocast_the_arithmetic() -> None:
@@ -350,14 +381,40 @@ def test_a_table_filled_in_place_serves_after_it_is_derived_also_in_inference_mo
     head.nll(hidden, target).sum().backward()  # nothing that was derived above stands in the way
 
 
-def test_counts_and_codes_that_the_table_cannot_hold() -> None:
-    with pytest.raises(ArgumentError, match="token_counts"):
-        make({"token_counts": [1 << 31] * V})
+def test_counts_of_more_than_31_bits_lose_their_last_ones() -> None:
+    counts = [5 << 32, (5 << 32) + 1, 3 << 31, 1, 0, *[7] * (V - 5)]
+    head = make({"token_counts": counts, "within_code": "unigram", "mapping": [0] * 3 + [1] * (V - 3)})
+    assert head.codes.counts[:6].tolist() == [5 << 28, 5 << 28, 3 << 27, 1, 0, 1]
     assert int(make({"token_counts": [(1 << 31) - 1] * V}).codes.mass.max()) >= 1 << 31
+    shares = head.codes.log_within(torch.float64)[:3].exp()
+    assert shares.tolist() == pytest.approx([10 / 23, 10 / 23, 3 / 23], rel=1e-8)
+    wide = {n: torch.tensor(counts) if n.endswith("counts") else t for n, t in head.state_dict().items()}
+    wide["codes.mapping"] = wide["codes.mapping"].long()
+    for assign in (False, True):
+        loaded = make({"within_code": "unigram"})
+        loaded.load_state_dict(wide, assign=assign)
+        for name, tensor in loaded.codes.state_dict().items():
+            assert tensor.dtype == torch.int32
+            assert torch.equal(tensor, head.codes.state_dict()[name])
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "dtype"),
+    [
+        ("mapping", K, torch.int32),
+        ("mapping", K, torch.int64),
+        ("mapping", 1 << 32, torch.int64),
+        ("counts", -5, torch.int32),
+        ("counts", -5, torch.int64),
+    ],
+)
+@pytest.mark.parametrize("assign", [False, True])
+def test_a_table_out_of_range_is_not_loaded(name: str, value: int, dtype: torch.dtype, assign: bool) -> None:
     state = make({}).state_dict()
-    state["codes.mapping"][4] = K
-    with pytest.raises(ArgumentError, match="mapping"):
-        make({}).load_state_dict(state)
+    state[f"codes.{name}"] = state[f"codes.{name}"].to(dtype)
+    state[f"codes.{name}"][4] = value
+    with pytest.raises(ArgumentError, match=name):
+        make({}).load_state_dict(state, assign=assign)
 
 
 def test_health_by_hand() -> None:

@@ -11,6 +11,7 @@ from lmzoo.errors import ArgumentError
 from lmzoo.layers import (
     AdaptiveSoftmaxHead,
     ComplexAttention,
+    CorpusStatistics,
     FeedForward,
     Head,
     LearnedPosition,
@@ -136,6 +137,18 @@ def test_an_attention_layer_makes_the_products_that_it_states_and_no_others(atte
     # forward alone, with torch counting pairs that are not seen too
     stated = 2 * counts.matmul_weights + counts.attention_flops[0](length) * 2 * length / (length + 1)
     assert counter.get_total_flops() == pytest.approx(stated * batch * length, rel=1e-12)
+
+
+def test_a_head_that_knows_the_corpus_states_its_products_anew() -> None:
+    head = partial(VQLogitsHead, codebook_size=7, within_code="class_softmax")
+    sizes: dict[str, Any] = {"d_model": 16, "n_layers": 1, "n_heads": 4, "head": head}
+    before, model = count(100, **sizes), Decoder(100, **sizes)
+    model.head.use_corpus(CorpusStatistics(10**6 // torch.arange(1, 101) ** 2))
+    after = before.with_head(model.head)
+    stated = count_built(model)
+    assert (after.matmul_weights, after.head_matmul_weights) == (stated.matmul_weights, stated.head_matmul_weights)
+    assert after.matmul_weights < before.matmul_weights
+    assert after.training_flops_per_token(9, head=False) == before.training_flops_per_token(9, head=False)
 
 
 def test_the_body_is_what_embedding_and_head_are_not() -> None:

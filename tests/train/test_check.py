@@ -153,6 +153,12 @@ def test_new_does_not_wait_for_what_it_does_not_need():
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
+def test_the_head_that_new_writes_is_told_what_a_loss_weighs(folder, capsys):
+    assert main(["new", "head", "my_head.py"]) == 0
+    assert main(["check", "my_head.py:MyHead", "--only", "row_weight"]) == 0
+    assert "kept row_weight" in " ".join(capsys.readouterr().out.split())
+
+
 def test_new_takes_the_class_from_the_file(folder, capsys):
     assert main(["new", "attention", "sharper_heads.py"]) == 0
     text = (folder / "sharper_heads.py").read_text()

@@ -185,13 +185,16 @@ def test_resuming_changes_nothing(tiny, write, tmp_path, interrupted, told):
     assert len(told) == 2, "a finished run needs no corpus to be evaluated"
 
 
-def test_what_parts_are_told(tiny, write, tmp_path, told, corpus):
+def test_what_parts_are_told_and_what_they_know_then(tiny, write, tmp_path, told, corpus, monkeypatch):
+    monkeypatch.setattr(LinearHead, "matmul_weights", lambda self: 10 if told else 1_000_000)
     folder = tmp_path / "run"
     assert fit(write(tiny), folder) == 0
     (statistics,) = told
     ids = AutoTokenizer.from_pretrained(folder)((corpus / "train.txt").read_text())["input_ids"]
     assert torch.equal(statistics.token_counts, torch.bincount(torch.tensor(ids), minlength=270))
     assert statistics.embedding is None
+    results = json.loads((folder / "results.json").read_text())
+    assert results["flops_per_token"] - results["body_flops_per_token"] == 6 * 10
 
 
 def test_the_health_of_a_head_is_logged(tiny, write, tmp_path, monkeypatch, capsys):
