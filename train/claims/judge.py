@@ -14,7 +14,9 @@ supported: the interval lies wholly on the claimed side; where a size is claimed
 not supported: it lies wholly on the other side, or excludes the claimed size: 'smaller than claimed' where the
 direction holds, else 'no difference seen, and one of the claimed size excluded'.
 tie: it contains zero, and the claimed size, if any, is not excluded: not enough is known.
-not tested: fewer than two seeds in common, no runs, or figures that do not compare; the reason is given.
+not tested: fewer than two seeds in common, no runs, figures that do not compare, a task that neither solves (every
+figure is 0 %), or seeds that all differ by the same, so that nothing tells how far chance moves them. The reason is
+given. Of what is counted and not estimated, such as parameters, equal differences are taken at their word.
 Where a claim is a bound ('at most 4 % more') the bound takes the place of zero: supported when the interval lies wholly
 within the bound, not supported when wholly beyond it, a tie when it contains the bound.
 Perplexities and other relative sizes are compared by their logarithms. The interval of each claim stands for itself;
@@ -41,7 +43,7 @@ def claimed(claim: Claim) -> float | None:
 def judge(low: float, high: float, claim: Claim) -> tuple[Verdict, str]:
     """The verdict for an interval of the paired difference, and a remark (may be empty); see :data:`RULE`.
 
-    The ends are on the scale of the test. A degenerate interval, of differences without spread, is taken at its word.
+    The ends are on the scale of the test; NaN where no seed differs at all.
     """
     zero, size = threshold(claim), claimed(claim)
     if claim.direction in ("lower", "at_most"):  # turned round, so that the claimed side is above zero
@@ -60,4 +62,4 @@ def judge(low: float, high: float, claim: Claim) -> tuple[Verdict, str]:
         return "supported", "larger than claimed" if size is not None and low > size else ""
     if size is not None and high < size:
         return "not supported", "no difference seen, and one of the claimed size excluded"
-    return "tie", "no difference at all" if low == high == 0 else "the interval contains zero"
+    return "tie", "no difference at all" if low == high == 0 or math.isnan(low) else "the interval contains zero"

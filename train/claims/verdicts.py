@@ -74,11 +74,18 @@ def _decide_by(paper: Paper, claim: Claim, results: Results) -> Outcome:
     if differences.n < 2:
         what = "one seed" if differences.n else "no seed"
         return untested(f"{what} {'in common' if claim.baseline else 'so far'}: no verdict below two", **fields)
-    low, high = differences.interval()
-    if math.isnan(low):
+    if math.isnan(differences.sd):
         return untested("a run has no figure, or one without a logarithm", **fields)
+    if metric.floor is not None and all(figure.value == metric.floor for figure in used):
+        return untested("neither solves it: every figure is 0 %", **fields)
+    p = differences.p_value(threshold(claim))
+    low, high = differences.interval()
+    if differences.sd == 0 and metric.exact:
+        low = high = differences.mean
+    elif math.isnan(p):
+        return untested("every seed differs by the same: without spread there is no test", **fields)
     verdict, remark = judge(low, high, claim)
-    outcome = Outcome(paper, claim, verdict, remark, low=low, high=high, p=differences.p_value(threshold(claim)))
+    outcome = Outcome(paper, claim, verdict, remark, low=low, high=high, p=p)
     return replace(outcome, place=str(results.place), **fields)  # type: ignore[arg-type]
 
 

@@ -56,6 +56,8 @@ def tests(outcome: Outcome) -> str:
     """The p-values and the seeds; empty where nothing was tested."""
     if outcome.verdict == "not tested" or outcome.differences is None:
         return ""
+    if outcome.differences.sd == 0:
+        return f"{outcome.differences.n} seeds, which all say the same"
     own, adjusted = p_value(outcome.p), p_value(outcome.adjusted_p)
     return f"{outcome.differences.n} seeds, p {own}, by Holm {adjusted}"
 

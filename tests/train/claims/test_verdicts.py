@@ -3,7 +3,7 @@
 import math
 
 import pytest
-from lmzoo.train.claims import verdicts
+from lmzoo.train.claims import verdicts, words
 from lmzoo.train.claims.claim import Claim, ClaimsFile, Paper
 from lmzoo.train.claims.metrics import METRICS
 from lmzoo.train.claims.results import read_results
@@ -32,8 +32,8 @@ def test_a_lower_perplexity_is_supported_as_a_ratio(results):
     half = 4.302652729911275 * 0.01 / math.sqrt(3) / math.sqrt(3)  # sd of the three is 0.01 / sqrt 3
     assert (one.low, one.high) == pytest.approx((-0.29 / 3 - half, -0.29 / 3 + half))
     assert one.variant_mean == pytest.approx((math.exp(4.9) + math.exp(5.0) + math.exp(5.11)) / 3)
-    words = decide([folder], make_claim("word_perplexity", direction="lower"))[0]
-    assert words.mean == pytest.approx(one.mean * 100 / 80)
+    of_words = decide([folder], make_claim("word_perplexity", direction="lower"))[0]
+    assert of_words.mean == pytest.approx(one.mean * 100 / 80)
 
 
 def test_only_seeds_in_common_count_and_one_decides_nothing(results):
@@ -149,7 +149,7 @@ def test_exact_match_sums_its_strata(results):
     )
     assert one.differences.values == pytest.approx((0.2, 0.2))
     assert (one.variant_mean, one.baseline_mean) == pytest.approx((0.35, 0.15))
-    assert one.verdict == "supported"
+    assert one.remark == "every seed differs by the same: without spread there is no test"
 
 
 def test_analyses_are_read_and_an_unshifted_loss_counts_as_debiased(results):
@@ -182,13 +182,43 @@ def test_parameters_are_compared_as_a_ratio(results, extra_record):
     (one,) = decide([folder], make_claim("head_parameters", direction="lower", size=0.99))
     assert (one.low, one.high) == pytest.approx((math.log(0.01), math.log(0.01)))
     assert one.verdict == "supported"
+    assert words.tests(one) == "2 seeds, which all say the same"
+
+
+def passkey(variant, seed, depth, x):
+    row = {"variant": variant, "seed": seed, "probe": "passkey", "length": 256, "depth": depth, "accuracy": x}
+    return row | {"passport": {"train_length": 64}}
+
+
+def test_equal_differences_of_shares_are_no_certainty(results):
+    probes = [passkey(v, s, 0.0, x + 0.05 * s) for v, x in (("base", 0.1), ("new", 0.15)) for s in (0, 1)]
+    folder = results("two", {"base": [5.0]}, probes=probes)
+    settings = {"unit": "absolute", "protocol": {"multiple": 4}}
+    stated = (("higher", 0.22), ("lower", None), ("at_least", 0.01))
+    for one in decide([folder], *(make_claim("passkey_accuracy", **settings, direction=d, size=s) for d, s in stated)):
+        assert one.differences.values == pytest.approx((0.05, 0.05))  # apart in their last digits
+        assert (one.verdict, one.remark[:30]) == ("not tested", "every seed differs by the same")
+        assert math.isnan(one.p)
+        assert math.isnan(one.low)
+
+
+def test_what_neither_solves_is_not_tested(results):
+    probes = [passkey(v, s, 0.0, 0.0) for v in ("base", "new") for s in (0, 1)]
+    folder = results("two", {"base": [5.0]}, probes=probes)
+    settings = {"unit": "absolute", "protocol": {"multiple": 4}}
+    (one,) = decide([folder], make_claim("passkey_accuracy", **settings, direction="higher", size=0.22))
+    assert (one.verdict, one.remark) == ("not tested", "neither solves it: every figure is 0 %")
+
+
+def test_equal_figures_are_a_tie_and_exclude_no_size(results):
+    probes = [passkey(v, s, 0.0, 0.1) for v in ("base", "new") for s in (0, 1)]
+    folder = results("two", {"base": [5.0]}, probes=probes)
+    settings = {"unit": "absolute", "protocol": {"multiple": 4}}
+    (one,) = decide([folder], make_claim("passkey_accuracy", **settings, direction="higher", size=0.22))
+    assert (one.verdict, one.remark) == ("tie", "no difference at all")
 
 
 def test_passkeys_and_copies_at_their_length(results):
-    def passkey(variant, seed, depth, x):
-        row = {"variant": variant, "seed": seed, "probe": "passkey", "length": 256, "depth": depth, "accuracy": x}
-        return row | {"passport": {"train_length": 64}}
-
     def copy(variant, seed, distance, x):
         row = {"variant": variant, "seed": seed, "probe": "copy", "length": 256, "distance": distance, "accuracy": x}
         return row | {"passport": {"train_length": 64}}
