@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 from typing import Literal
 
 from .claim import Claim
@@ -17,6 +18,8 @@ tie: it contains zero, and the claimed size, if any, is not excluded: not enough
 not tested: fewer than two seeds in common, no runs, figures that do not compare, a task that neither solves (every
 figure is 0 %), or seeds that all differ by the same, so that nothing tells how far chance moves them. The reason is
 given. Of what is counted and not estimated, such as parameters, equal differences are taken at their word.
+A run that failed, diverged or has not ended has no figure, and the remark says so. Where a seed of the variant diverged
+the claim is never called supported, where one of the baseline did never refuted, but a tie.
 Where a claim is a bound ('at most 4 % more') the bound takes the place of zero: supported when the interval lies wholly
 within the bound, not supported when wholly beyond it, a tie when it contains the bound.
 Perplexities and other relative sizes are compared by their logarithms. The interval of each claim stands for itself;
@@ -63,3 +66,11 @@ def judge(low: float, high: float, claim: Claim) -> tuple[Verdict, str]:
     if size is not None and high < size:
         return "not supported", "no difference seen, and one of the claimed size excluded"
     return "tie", "no difference at all" if low == high == 0 or math.isnan(low) else "the interval contains zero"
+
+
+def without_diverged(verdict: Verdict, remark: str, claim: Claim, diverged: Collection[str]) -> tuple[Verdict, str]:
+    """The verdict and remark with what did not survive in mind: none is in favour of whose seed diverged."""
+    favoured = {"supported": claim.variant, "not supported": claim.baseline}.get(verdict)
+    if favoured not in diverged:
+        return verdict, remark
+    return "tie", f"of the seeds that did not diverge it would be {verdict}"

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from ..config import ConfigError
+from ..report.fates import diverged, lost
 from ..report.formats import listed
 from ..report.passport import WORDS
 from ..statistics.bootstrap import bootstrap_interval
@@ -14,7 +15,7 @@ from ..statistics.holm import holm
 from ..statistics.paired import Paired, paired
 from .claim import Claim, ClaimsFile, Paper
 from .figures import Figure, differing
-from .judge import judge, threshold
+from .judge import judge, threshold, without_diverged
 from .metrics import METRICS
 from .outcome import Outcome
 from .results import Results
@@ -51,8 +52,10 @@ def _decide_by(paper: Paper, claim: Claim, results: Results) -> Outcome:
     names = [claim.variant] if claim.baseline is None else [claim.variant, claim.baseline]
     figures = [figure for figure in metric.read(results, claim.protocol) if figure.variant in names]
 
+    missing = [text for name in names if (text := lost(results.fates, name))]
+
     def untested(reason: str, **fields: object) -> Outcome:
-        outcome = Outcome(paper, claim, "not tested", reason, place=str(results.place))
+        outcome = Outcome(paper, claim, "not tested", "; ".join([reason, *missing]), place=str(results.place))
         return replace(outcome, **fields)  # type: ignore[arg-type]
 
     for name in names:
@@ -84,7 +87,8 @@ def _decide_by(paper: Paper, claim: Claim, results: Results) -> Outcome:
         low = high = differences.mean
     elif math.isnan(p):
         return untested("every seed differs by the same: without spread there is no test", **fields)
-    verdict, remark = judge(low, high, claim)
+    verdict, remark = without_diverged(*judge(low, high, claim), claim, diverged(results.fates))
+    remark = "; ".join(filter(None, [remark, *missing]))
     outcome = Outcome(paper, claim, verdict, remark, low=low, high=high, p=p)
     return replace(outcome, place=str(results.place), **fields)  # type: ignore[arg-type]
 

@@ -11,6 +11,7 @@ from ..statistics.family import family
 from ..statistics.spread import Spread, summarise
 from .costs import COLUMNS, cost_table, memory_sentence, sharing_sentence
 from .differences import ratio_cell, test_cells, test_columns, test_note
+from .fates import diverged, fates_of, lost_note
 from .formats import NONE, listed, p_value, plain, plus_minus
 from .load import Comparison
 from .passport import Group
@@ -58,7 +59,11 @@ def glance_table(comparison: Comparison, groups: Sequence[Group]) -> Table | Non
     for name in comparison.variants:
         cells[name].append(Cell(_runs(comparison, name)))
     rows = [TableRow(name, cells[name], name == comparison.baseline) for name in comparison.variants]
-    notes += [sharing_sentence(comparison.finished), memory_sentence(comparison.finished)]
+    notes += [
+        *lost_note(fates_of(comparison)),
+        sharing_sentence(comparison.finished),
+        memory_sentence(comparison.finished),
+    ]
     sentence = software_sentence(pd.concat([group.records for group in groups])) if groups else ""
     return Table(GLANCE, columns, rows, sentence, notes)
 
@@ -89,7 +94,14 @@ def _add_figures(
 def _add_tests(comparison: Comparison, group: Group, columns: list[str], cells: dict[str, list[Cell]]) -> list[str]:
     """Append what the tests against the baseline say; returns the note that explains them."""
     metric = _tested(group)
-    tested = family(group.records, metric, comparison.variants, comparison.baseline, effect=comparison.effect)
+    tested = family(
+        group.records,
+        metric,
+        comparison.variants,
+        comparison.baseline,
+        effect=comparison.effect,
+        diverged=diverged(fates_of(comparison)),
+    )
     if not tested:
         return []
     columns += test_columns(comparison.effect)
@@ -119,7 +131,10 @@ def headline(comparison: Comparison, groups: Sequence[Group]) -> str:
     )
     if comparison.baseline in finite and comparison.baseline not in best:
         text += f", against {_spelt(finite[comparison.baseline], digits)} of the baseline {comparison.baseline}"
-        tested = family(last[0].records, _tested(last[0]), comparison.variants, comparison.baseline)[best[0]]
+        gone = diverged(fates_of(comparison))
+        tested = family(last[0].records, _tested(last[0]), comparison.variants, comparison.baseline, diverged=gone)[
+            best[0]
+        ]
         if tested.differences.n:
             text += f" ({_tested(last[0]).replace('_', ' ')} {ratio_cell(tested.differences)}".removesuffix(" n=1")
             text += f"; Holm-adjusted p {p_value(tested.adjusted_p)}" if tested.differences.n > 1 else ""
@@ -143,6 +158,7 @@ def _spelt(spread: Spread, digits: int) -> str:
 
 
 def _runs(comparison: Comparison, variant: str) -> str:
-    done = sum(run.variant == variant for run in comparison.finished)
-    asked = len(comparison.seeds)
-    return f"{done}" if done >= asked else f"{done} of {asked}"
+    fates = list(fates_of(comparison)[variant].values())
+    done, asked = fates.count("finished"), len(comparison.seeds)
+    gone = [f"{n} {fate}" for fate in ("diverged", "failed") if (n := fates.count(fate))]
+    return ", ".join([f"{done}" if done >= asked else f"{done} of {asked}", *gone])

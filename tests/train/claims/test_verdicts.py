@@ -1,6 +1,7 @@
 """From JSON Lines to verdicts, with figures worked by hand."""
 
 import math
+from dataclasses import replace
 
 import pytest
 from lmzoo.train.claims import verdicts, words
@@ -43,6 +44,34 @@ def test_only_seeds_in_common_count_and_one_decides_nothing(results):
     assert one.mean == pytest.approx(-1.0)
     assert math.isnan(one.low)
     assert one.as_row()["low"] is None
+
+
+@pytest.mark.parametrize(
+    ("fates", "direction", "verdict", "remark"),
+    [
+        ({"new": {2: "failed"}}, "lower", "supported", "1 of 3 seeds of new failed"),
+        (
+            {"new": {2: "diverged", 3: "not finished"}},
+            "lower",
+            "tie",
+            "of the seeds that did not diverge it would be supported; 1 of 4 seeds of new diverged, 1 not finished",
+        ),
+        ({"base": {2: "diverged"}}, "lower", "supported", "1 of 3 seeds of base diverged"),
+        ({"new": {2: "diverged"}}, "higher", "not supported", "the other way round; 1 of 3 seeds of new diverged"),
+        (
+            {"base": {2: "diverged"}},
+            "higher",
+            "tie",
+            "of the seeds that did not diverge it would be not supported; 1 of 3 seeds of base diverged",
+        ),
+    ],
+)
+def test_a_seed_that_is_lost_does_not_vanish(results, fates, direction, verdict, remark):
+    (read,) = read_results([results("two", {"base": [5.0, 5.1], "new": [4.9, 5.0001]})])
+    of_seed = {name: {0: "finished", 1: "finished"} | fates.get(name, {}) for name in ("base", "new")}
+    claim = make_claim("cross_entropy", unit="absolute", direction=direction)
+    (one,) = verdicts([ClaimsFile(PAPER, [claim])], [replace(read, fates=of_seed)])
+    assert (one.verdict, one.remark) == (verdict, remark)
 
 
 def test_what_is_missing_is_said(results):

@@ -2,6 +2,7 @@ import json
 import math
 
 import pytest
+from lmzoo.train.claims.results import results_of
 from lmzoo.train.report.costs import COLUMNS, cost_table
 from lmzoo.train.report.glance import glance_table, headline
 from lmzoo.train.report.load import load_comparison
@@ -238,8 +239,28 @@ def test_a_variant_without_a_finished_run_keeps_its_row(make_comparison, make_ru
     glance = glance_table(comparison, groups)
     assert [row.variant for row in glance.rows] == ["a", "b"]
     assert cells(glance, "a")["Runs"] == "1 of 2"
-    assert cells(glance, "b")["Runs"] == "0 of 2"
+    assert cells(glance, "b")["Runs"] == "0 of 2, 1 diverged"
     assert cells(glance, "b")["Token perplexity, test"] == "–"
+
+
+def test_no_variant_of_which_a_seed_diverged_is_called_better(make_comparison, make_run):
+    output = make_comparison(["a", "low", "broken"], [0, 1, 2])
+    for seed, shift in enumerate((0.0, 0.01, -0.01)):
+        make_run(output, "a", seed)
+        make_run(output, "low", seed, loss=4.5 + shift, state="failed" if seed == 2 else "finished")
+        folder = make_run(output, "broken", seed, loss=4.5 + shift, state="failed" if seed == 2 else "finished")
+    (folder / "failure.json").write_text(json.dumps({"reason": "out of memory"}))
+    comparison, groups, tables = tables_of(output)
+    glance = glance_table(comparison, groups)
+    said = (
+        "1 of 3 seeds of low diverged and 1 of 3 seeds of broken failed: these runs have no figure, and every mean is"
+    )
+    for table in (glance, *tables):
+        assert cells(table, "low")["Verdict"] == "diverged"
+        assert cells(table, "broken")["Verdict"] == "better"
+        assert sum(note.startswith(said) for note in table.notes) == 1
+    assert [cells(glance, v)["Runs"] for v in ("low", "broken")] == ["2 of 3, 1 diverged", "2 of 3, 1 failed"]
+    assert results_of(comparison).fates["low"] == {0: "finished", 1: "finished", 2: "diverged"}
 
 
 def test_passports_show_what_is_shared_and_what_differs(three_by_two):
