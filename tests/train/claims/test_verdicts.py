@@ -122,6 +122,30 @@ def test_holm_goes_over_what_was_tested_of_a_paper(results):
     assert found[1].verdict == "tie"
 
 
+def test_claims_without_runs_count_and_counted_ones_do_not(results, extra_record):
+    more = [extra_record("new", s, x, passport={"head_parameters": 1}) for s, x in enumerate((4.9, 5.0, 5.14))]
+    folder = results("two", {"base": [5.0, 5.1, 5.2]}, more=more)
+    claim = make_claim("cross_entropy", unit="absolute", direction="lower")
+    sized = replace(claim, name="sized", size=0.5)
+    (alone,) = decide([folder], claim)
+    assert 0.017 < alone.p < 0.05
+    assert alone.verdict == "supported"
+    more_claims = [make_claim("head_parameters", direction="lower"), replace(claim, comparison="three"), sized]
+    first, counted, absent, of_size = decide([folder], claim, *more_claims)
+    assert first.adjusted_p == of_size.adjusted_p == pytest.approx(3 * alone.p)
+    assert (first.verdict, first.remark) == ("tie", "before Holm only")
+    assert counted.verdict == "supported"
+    assert math.isnan(counted.adjusted_p)
+    assert math.isnan(absent.adjusted_p)
+    # against the size it is the one test of its kind
+    assert of_size.size_p == of_size.adjusted_size_p == pytest.approx(of_size.differences.p_value(-0.5))
+    assert of_size.remark == "no difference seen, and one of the claimed size excluded"
+    assert words.tests(of_size) == (
+        f"3 seeds, p {alone.p:.3f}, by Holm {3 * alone.p:.3f}; of the claimed size p 0.001, by Holm 0.001"
+    )
+    assert of_size.as_row()["holm_adjusted_size_p"] == of_size.size_p
+
+
 def documents(nats):
     return {"document": [0, 1], "nll": [60 * nats, 40 * nats], "tokens": [60, 40], "words": [50, 30], "bytes": [1, 1]}
 
@@ -152,7 +176,7 @@ def test_figures_at_a_multiple_and_their_growth(results, extra_record):
     assert far.documents == pytest.approx((-0.825, -0.825))  # every document alike, the mean over seeds
     assert growth.differences.values == pytest.approx((-0.95, -1.0))
     assert alone.differences.values == pytest.approx((0.05, 0.1))
-    assert alone.verdict == "supported"  # 0.075 +- 12.7 x 0.025 = at most 0.39
+    assert alone.remark == "before Holm only"  # 0.075 +- 12.7 x 0.025 = at most 0.39; one of three claims
     assert alone.p == pytest.approx(1 - 2 / math.pi * math.atan(0.525 / 0.025))
 
 
