@@ -26,7 +26,7 @@ from .config import (
 from .extrapolation.probes.settings import ProbesSettings
 from .matching import Matching, read_match, solve_all
 from .number_settings import ProbeSettings
-from .report.load import run_folder
+from .report.load import load_runs, run_folder
 from .run import HARMLESS
 from .statistics.power import EFFECT
 from .training_cli import TrainingCLI
@@ -171,6 +171,14 @@ class Comparison:
             **({"numbers_probe": asdict(self.numbers_probe)} if self.numbers_probe else {}),
             **({"probes": self.probes.as_dict()} if self.probes else {}),
         }
+
+    @property
+    def seeds_there(self) -> list[int]:
+        """The seeds, and after them those that runs in the folder have finished with before."""
+        finished = {
+            run.seed for run in load_runs(self.output) if run.state == "finished" and run.variant in self.variants
+        }
+        return [*self.seeds, *sorted(finished - set(self.seeds))]
 
     def refuse_other_runs(self, rates: Mapping[str, float] | None = None) -> None:
         """Raise :class:`ConfigError` if the folder holds a run that this comparison would make differently.

@@ -1,5 +1,7 @@
 """Reading comparison files, and what is refused."""
 
+import json
+
 import pytest
 import yaml
 from lmzoo.train.analyze_settings import AnalysisSettings
@@ -165,6 +167,19 @@ def test_seeds_of_the_command_line(comparison, write, tmp_path, monkeypatch, wor
         main([str(write(comparison)), "--output", str(tmp_path / "out"), "--seeds", words, "--variants", "alibi"]) == 0
     )
     assert asked == seeds
+
+
+def test_seeds_that_are_finished_stay_when_others_are_added(comparison, write, tmp_path, monkeypatch):
+    monkeypatch.setattr("lmzoo.train.compare.run_all", lambda *_, **__: [])
+    output = tmp_path / "out"
+    for seed, finished in ((1, True), (0, True), (7, False)):
+        folder = output / "alibi" / f"seed-{seed}"
+        folder.mkdir(parents=True)
+        (folder / "results.json").write_text(json.dumps({"finished": finished}))
+    monkeypatch.setattr("lmzoo.train.compare.evaluate_all", lambda *_, **__: [])
+    monkeypatch.setattr("lmzoo.train.compare._finish", lambda *_: None)
+    assert main([str(write(comparison)), "--output", str(output), "--seeds", "3", "--variants", "rotary"]) == 0
+    assert load_yaml(output / "comparison.yaml")["seeds"] == [3, 0, 1]
 
 
 def test_where_the_runs_go(comparison, write, tmp_path):

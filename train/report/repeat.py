@@ -19,7 +19,7 @@ class Repeat:
     """One variant's row again.
 
     Attributes:
-        command: trains and evaluates the variant with all its seeds, and writes a report of it.
+        command: trains and evaluates the variant with the seeds it has finished, and writes a report of it.
         runs: for each finished seed its label and the command that trains that run alone.
         facts: what the runs were made with and what they took, by name, as far as not all rows share it.
     """
@@ -58,10 +58,14 @@ class Repeats:
             for name, own in runs.items()
         ]
 
-    def command(self, variants: Iterable[str]) -> str:
-        """``lmzoo compare`` for some variants with the report's seeds, into a folder of its own."""
+    def command(self, variants: Sequence[str]) -> str:
+        """``lmzoo compare`` for some variants with the seeds that they have finished, into a folder of its own.
+
+        With the comparison's seeds where none of them has finished any.
+        """
         output = self.comparison.output
-        seeds = ",".join(map(str, self.comparison.seeds))
+        finished = {run.seed for run in self.comparison.finished if run.variant in variants}
+        seeds = ",".join(map(str, sorted(finished) or self.comparison.seeds))
         words = ["lmzoo", "compare", str(output / COMPARISON_FILE), "--variants", ",".join(variants)]
         return shlex.join([*words, "--seeds", seeds, "--output", f"{output}-again"])
 

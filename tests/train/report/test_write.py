@@ -297,6 +297,17 @@ def test_a_row_is_repeated_by_what_stands_beside_it(three_by_two):
     assert [row.facts for row in repeats.rows] == [[], [], []]
 
 
+def test_a_row_is_repeated_with_its_own_seeds(make_comparison, make_run):
+    output = make_comparison(["a", "b", "c"], [3])
+    for variant, seed in (("a", 0), ("a", 3), ("b", 3)):
+        make_run(output, variant, seed)
+    repeats = Repeats(load_comparison(output))
+    commands = [
+        shlex.split(command) for command in (*(row.command for row in repeats.rows), repeats.command(["b", "a"]))
+    ]
+    assert [words[words.index("--seeds") + 1] for words in commands] == ["0,3", "3", "3", "0,3"]
+
+
 def test_what_rows_do_not_share_stands_at_each(make_comparison, make_run):
     output = make_comparison(["a", "b", "c"], [0])
     make_run(output, "a", 0)
