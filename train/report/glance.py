@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import pandas as pd
 
 from ..statistics.family import family
-from ..statistics.spread import Spread, summarise
+from ..statistics.spread import Spread, lowest, paired_means, summarise
 from .costs import COLUMNS, cost_table, memory_sentence, sharing_sentence
 from .differences import ratio_cell, test_cells, test_columns, test_note
 from .fates import diverged, fates_of, lost_note
@@ -80,13 +79,11 @@ def _add_figures(
     """Append the metric's column, and that of its difference to the baseline, to every variant's row."""
     summary = summarise(group.records, metric, comparison.variants)
     digits = figure_digits(metric, summary)
-    lowest = min((s.mean for s in summary.values() if not math.isnan(s.mean)), default=None)
+    best = lowest(paired_means(group.records, metric, comparison.variants)[0])
     columns += [f"{TITLES[metric]}, {group.split}", *([DELTA] if difference else [])]
     for name in comparison.variants:
         own = summary.get(name)
-        cells[name].append(
-            Cell(plain(own.mean, digits), plus_minus(own, digits), own.mean == lowest) if own else Cell(NONE)
-        )
+        cells[name].append(Cell(plain(own.mean, digits), plus_minus(own, digits), name in best) if own else Cell(NONE))
         if difference:
             cells[name].append(delta_cell(comparison, group.records, metric, name, digits))
 
@@ -111,37 +108,41 @@ def _add_tests(comparison: Comparison, group: Group, columns: list[str], cells: 
 
 
 def headline(comparison: Comparison, groups: Sequence[Group]) -> str:
-    """One sentence: the lowest figure of the last split, with the baseline's beside it. No claim beyond that."""
+    """One sentence: the lowest figure of the last split, with the baseline's beside it. No claim beyond that.
+
+    Variants are ranked over the seeds that all of them have: another seed alone can make a mean lower.
+    """
     last = [group for group in groups if groups and group.split == groups[-1].split]
     if not last:
         return "No run is finished yet."
     if len(last) > 1:
         return "The runs were not scored alike, so no single figure ranks them."
     metric = _metrics(last[0])[0]
-    summary = summarise(last[0].records, metric, comparison.variants)
-    finite = {name: s for name, s in summary.items() if not math.isnan(s.mean)}
-    if not finite:
-        return "No run has a figure to rank by."
-    lowest = min(s.mean for s in finite.values())
-    best = [name for name, s in finite.items() if s.mean == lowest]
-    digits = figure_digits(metric, summary)
+    records = last[0].records
+    means, seeds = paired_means(records, metric, comparison.variants)
+    if not means:
+        what = "seed has a figure of every variant" if records[metric].notna().any() else "run has a figure"
+        return f"No {what} to rank by."
+    common = summarise(records[records["seed"].isin(seeds)], metric, list(means))
+    best = lowest(means)
+    digits = figure_digits(metric, common)
     text = (
         f"{listed(best)} {'has' if len(best) == 1 else 'have'} the lowest {last[0].split} {TITLES[metric].lower()}: "
-        f"{_spelt(finite[best[0]], digits)}"
+        f"{_spelt(common[best[0]], digits)}"
     )
-    if comparison.baseline in finite and comparison.baseline not in best:
-        text += f", against {_spelt(finite[comparison.baseline], digits)} of the baseline {comparison.baseline}"
+    if comparison.baseline in means and comparison.baseline not in best:
+        text += f", against {_spelt(common[comparison.baseline], digits)} of the baseline {comparison.baseline}"
         gone = diverged(fates_of(comparison))
-        tested = family(last[0].records, _tested(last[0]), comparison.variants, comparison.baseline, diverged=gone)[
-            best[0]
-        ]
+        tested = family(records, _tested(last[0]), comparison.variants, comparison.baseline, diverged=gone)[best[0]]
         if tested.differences.n:
             text += f" ({_tested(last[0]).replace('_', ' ')} {ratio_cell(tested.differences)}".removesuffix(" n=1")
             text += f"; Holm-adjusted p {p_value(tested.adjusted_p)}" if tested.differences.n > 1 else ""
             text += f": {tested.verdict})"
-    counts = {s.n for s in finite.values()}
-    few = min(counts)
-    return f"{text}. " + ("One seed: no verdict." if few < 2 else f"{few} seeds{' or more' * (len(counts) > 1)}.")
+    counts = [int((records["variant"] == name).sum()) for name in means]
+    if max(counts) > len(seeds):
+        which = f"seed{'s' * (len(seeds) > 1)} {listed([str(seed) for seed in seeds])}"
+        return f"{text}. Ranked over what all variants have, {which}; fewest seeds of a variant: {min(counts)}."
+    return f"{text}. " + ("One seed: no verdict." if len(seeds) < 2 else f"{len(seeds)} seeds.")
 
 
 def _tested(group: Group) -> str:

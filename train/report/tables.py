@@ -9,7 +9,7 @@ import pandas as pd
 
 from ..statistics.family import family
 from ..statistics.paired import paired_differences
-from ..statistics.spread import Spread, summarise
+from ..statistics.spread import Spread, lowest, paired_means, summarise
 from .differences import NATS, difference_cell, nats_cells, ratio_cell, test_cells, test_columns, test_note
 from .fates import diverged, fates_of, lost_note
 from .formats import NONE, perplexity_digits, plain, plus_minus, short_hash
@@ -110,19 +110,17 @@ def _quality(comparison: Comparison, records: pd.DataFrame, metrics: list[str], 
     for metric in metrics:
         summary = summarise(records, metric, names)
         digits = figure_digits(metric, summary)
-        lowest = min((s.mean for s in summary.values() if not math.isnan(s.mean)), default=None)
+        best = lowest(paired_means(records, metric, names)[0])
         columns += [TITLES[metric], DELTA]
         for name in names:
             single = single or summary[name].n == 1
             by_variant[name] += [
-                Cell(
-                    plain(summary[name].mean, digits), plus_minus(summary[name], digits), summary[name].mean == lowest
-                ),
+                Cell(plain(summary[name].mean, digits), plus_minus(summary[name], digits), name in best),
                 delta_cell(comparison, records, metric, name, digits),
             ]
     notes = [
-        "Mean ± standard deviation (n − 1) over seeds; the lowest mean of a column is set bold, "
-        "which says nothing about whether it differs by more than chance."
+        "Mean ± standard deviation (n − 1) over seeds. The lowest mean of a column, over the seeds that all its rows "
+        "have, is set bold, which says nothing about whether it differs by more than chance."
     ]
     if has_baseline:
         fates = fates_of(comparison)

@@ -243,6 +243,23 @@ def test_a_variant_without_a_finished_run_keeps_its_row(make_comparison, make_ru
     assert cells(glance, "b")["Token perplexity, test"] == "–"
 
 
+def test_variants_are_ranked_over_the_seeds_that_all_have(make_comparison, make_run):
+    output = make_comparison(["full", "b", "c"], [0, 1])
+    for variant, seed, loss in (("full", 0, 4.5), ("full", 1, 4.0), ("b", 0, 4.4), ("c", 0, 4.6)):
+        make_run(output, variant, seed, loss=loss)
+    comparison, groups, tables = tables_of(output)
+    said = headline(comparison, groups)
+    assert said.startswith("b has the lowest test token perplexity: 90.02, against 99.48 of the baseline full (")
+    assert said.endswith(": one seed). Ranked over what all variants have, seed 0; fewest seeds of a variant: 1.")
+    for table in (*tables, glance_table(comparison, groups)):
+        assert {row.variant for row in table.rows if any(cell.best for cell in row.cells)} == {"b"}
+    make_run(output, "b", 1, loss=4.9)
+    (output / "b" / "seed-0" / "results.json").unlink()
+    comparison, groups, tables = tables_of(output)
+    assert headline(comparison, groups) == "No seed has a figure of every variant to rank by."
+    assert not any(cell.best for table in tables for row in table.rows for cell in row.cells)
+
+
 def test_no_variant_of_which_a_seed_diverged_is_called_better(make_comparison, make_run):
     output = make_comparison(["a", "low", "broken"], [0, 1, 2])
     for seed, shift in enumerate((0.0, 0.01, -0.01)):
