@@ -38,6 +38,9 @@ class LMZooForCausalLM(PreTrainedModel, GenerationMixin):
     Gradient checkpointing recomputes a block at a time; with a cache nothing is recomputed.
     ``resize_token_embeddings`` serves linear heads; the other ones say why they cannot.
 
+    Attention is a part of the decoder, so ``attn_implementation`` has nothing to choose: "eager" and "sdpa", which
+    others pass unasked, change nothing, and any other one is refused.
+
     Not supported: static caches and other 4-D masks, attention maps (the kernels never hold them).
 
     Args:
@@ -105,6 +108,20 @@ class LMZooForCausalLM(PreTrainedModel, GenerationMixin):
             if callable(derive_tables):
                 derive_tables()
         return (model, info) if wants_info else model
+
+    def get_correct_attn_implementation(self, requested_attention: str | None, is_init_check: bool = False) -> str:
+        """Refuse what would silently have no effect.
+
+        Raises:
+            ArgumentError: an implementation beside those that stand for the usual softmax attention.
+        """
+        expected = (
+            "none: attention is a part of this model, chosen when it is built, as by attention='SoftplusAttention'"
+        )
+        usual = requested_attention in (None, "eager", "sdpa")
+        require(usual, "attn_implementation", expected, requested_attention)
+        chosen: str = super().get_correct_attn_implementation(requested_attention, is_init_check)
+        return chosen
 
     def forward(
         self,

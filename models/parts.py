@@ -93,7 +93,7 @@ def find_class(class_path: str, *, allow_foreign: bool = False) -> type:
         require(name in layers.__all__, "class_path", expected, class_path)
         found = getattr(layers, name)
     else:
-        expected = f"a part of {_HOME} (other code is imported only when allowed)"
+        expected = f"a part of {_HOME} (other code is imported only when allowed: trust_remote_code or allow_foreign)"
         require(allow_foreign, "class_path", expected, class_path)
         try:
             found = getattr(importlib.import_module(home), name)

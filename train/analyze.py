@@ -16,6 +16,7 @@ from .analyze_run import Record, analyze_run
 from .analyze_settings import AnalysisSettings
 from .config import ConfigError
 from .console import console, say
+from .help_format import ExampleFormatter
 from .report.analysis_plots import Lines, code_plot, decile_plots
 from .report.canvas import Plot
 from .report.formats import NONE, plain
@@ -36,7 +37,7 @@ Examples:
 
 def main(arguments: list[str]) -> int:
     """Parse, analyse each run, draw, say where."""
-    parser = ArgumentParser(prog="lmzoo analyze", description=_DESCRIPTION)
+    parser = ArgumentParser(prog="lmzoo analyze", description=_DESCRIPTION, formatter_class=ExampleFormatter)
     parser.add_argument("runs", nargs="+", metavar="RUN", help="folders of runs; the first is what plots compare with")
     parser.add_argument("--split", type=str, default="test", help="text to score and continue: validation or test")
     parser.add_argument("--prompts", type=int, default=64, help="continuations; 0 leaves them out")

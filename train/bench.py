@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import json
 import statistics
-import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -39,8 +38,7 @@ from .bench_heads import (
 from .bench_plot import check_plot_file, write_costs_plot
 from .config import ConfigError, write_atomically
 from .environment import environment
-
-Step = Callable[[], object]
+from .timing import Step, quartiles, seconds
 
 
 @dataclass
@@ -81,20 +79,20 @@ def compare_steps(name: str, what: str, ours: Step, baseline: Step, *, pairs: in
     gc.collect()
     for i in track(range(pairs), description=f"{name:<12}", transient=True):
         if i % 2:
-            second, first = _seconds(baseline), _seconds(ours)
+            second, first = seconds(baseline), seconds(ours)
         else:
-            first, second = _seconds(ours), _seconds(baseline)
+            first, second = seconds(ours), seconds(baseline)
         times.append((first, second))
     ratios = [b / a for a, b in times]
-    quartiles = statistics.quantiles(ratios, n=4) if pairs > 1 else [ratios[0]] * 3
+    low, high = quartiles(ratios)
     return Result(
         name=name,
         what=what,
         ours=statistics.median(a for a, _ in times),
         baseline=statistics.median(b for _, b in times),
         speedup=statistics.median(ratios),
-        low=quartiles[0],
-        high=quartiles[2],
+        low=low,
+        high=high,
         pairs=pairs,
         note=note,
     )
@@ -119,19 +117,6 @@ def compare_peaks(
         note=f"{note}; one process each; extremes in place of quartiles",
         unit="MB",
     )
-
-
-def _seconds(step: Step) -> float:
-    _synchronise()
-    start = time.perf_counter()
-    step()
-    _synchronise()
-    return time.perf_counter() - start
-
-
-def _synchronise() -> None:
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
 
 
 def bench_decoder(pairs: int, device: str) -> Result:

@@ -26,13 +26,15 @@ from ..models.contract import model_promises
 from .check_report import show, write_json
 from .check_yaml import yaml_promise
 from .config import ConfigError
+from .help_format import ExampleFormatter
 from .own_code import importable, load_class
 from .progress import quiet_libraries
 from .schema import init_parameters, part_base
 
 _DESCRIPTION = """Try everything that a part of a model promises, one thing at a time; say of what is broken what was
 seen, what it means and what helps. Exit code 0: all kept; 1: something broken; 2: the part cannot be found or built.
-This imports the file or module that you name, which runs its code. Examples:
+This imports the file or module that you name, which runs its code.
+Examples:
   lmzoo check SoftplusAttention
   lmzoo check my_attention.py:MyAttention --init sharpness=2 d_model=64
   lmzoo check package.module:MyHead --init vocab_size=1000 --json check.json"""
@@ -40,7 +42,7 @@ This imports the file or module that you name, which runs its code. Examples:
 
 def main(arguments: Sequence[str]) -> int:
     """Parse, find the part, try its promises, show them."""
-    parser = ArgumentParser(prog="lmzoo check", description=_DESCRIPTION)
+    parser = ArgumentParser(prog="lmzoo check", description=_DESCRIPTION, formatter_class=ExampleFormatter)
     parser.add_argument(
         "part", type=str, help="file.py:Class, package.module:Class, or the name of a part of lmzoo; its code is run"
     )

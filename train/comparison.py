@@ -18,6 +18,7 @@ from .config import (
     ConfigError,
     Places,
     differing_keys,
+    find_base,
     find_config,
     load_run_config,
     load_yaml,
@@ -233,7 +234,7 @@ def read_comparison(
     _check_keys(raw, places)
     base = raw.get("base", {})
     if isinstance(base, str):
-        base = load_run_config(path.parent / base)[0]
+        base = load_run_config(find_base(base, path))[0]
     base = merge(_mapping(base, "base", places), _mapping(raw.get("overrides") or {}, "overrides", places))
     named = _mapping(raw.get("variants"), "variants", places)
     if not named:

@@ -105,10 +105,20 @@ def _missing_file(file: Path) -> str:
 def find_config(path: str | os.PathLike[str]) -> Path:
     """The file itself, or else the one of that name shipped with lmzoo: ``configs/python-docs/tiny.yaml`` anywhere."""
     file = Path(path)
-    if file.exists() or file.is_absolute():
-        return file
+    return file if file.exists() else _shipped(file) or file
+
+
+def find_base(base: str, file: Path) -> Path:
+    """What ``base:`` in ``file`` names: beside the file, or else shipped with lmzoo."""
+    beside = file.parent / base
+    return beside if beside.exists() else _shipped(Path(base)) or beside
+
+
+def _shipped(file: Path) -> Path | None:
+    if file.is_absolute():
+        return None
     shipped = Path(__file__).resolve().parent.parent / "configs" / file.as_posix().removeprefix("configs/")
-    return shipped if shipped.is_file() else file
+    return shipped if shipped.is_file() else None
 
 
 def load_yaml(path: str | os.PathLike[str]) -> Config:
@@ -117,7 +127,7 @@ def load_yaml(path: str | os.PathLike[str]) -> Config:
 
 
 def load_run_config(path: str | os.PathLike[str], _open: tuple[Path, ...] = ()) -> tuple[Config, Places]:
-    """Read a run's YAML and resolve its ``base: other.yaml`` (relative to the file), so that overlays stay small."""
+    """Read a run's YAML and resolve its ``base: other.yaml``, see :func:`find_base`, so that overlays stay small."""
     path = find_config(path)
     file = path.resolve()
     if file in _open:
@@ -128,7 +138,7 @@ def load_run_config(path: str | os.PathLike[str], _open: tuple[Path, ...] = ()) 
         return config, places
     if not isinstance(base, str):
         raise ConfigError(f"expected a path to a YAML file, got {base!r}", key="base", place=places.find("base"))
-    base_config, base_places = load_run_config(path.parent / base, (*_open, file))
+    base_config, base_places = load_run_config(find_base(base, path), (*_open, file))
     return merge(base_config, config), Places({**base_places.of_key, **places.of_key})
 
 

@@ -22,6 +22,7 @@ from .diagnose_plots import attention_plots, threshold_plots
 from .diagnose_record import histograms, phase_records, threshold_record, weights_record
 from .diagnose_run import Windows, open_run, take_windows
 from .diagnose_weights import Reading, has_threshold, read_weights
+from .help_format import ExampleFormatter
 from .records import passport
 from .report.canvas import Plot
 
@@ -40,12 +41,13 @@ finished, on windows of its own text. Writes plots (PNG) and every number behind
 the entropy of row i if it weighed its i keys equally; for layers whose weights do not sum to 1 (sigmoid, ReLU), their
 sum.
 'threshold': the share of the visible keys that survive the threshold of each SoftplusAttention layer.
-Example: lmzoo diagnose runs/tiny/seed-0 --lengths 128,512,2048"""
+Example:
+  lmzoo diagnose runs/tiny/seed-0 --lengths 128,512,2048"""
 
 
 def main(arguments: list[str]) -> int:
     """Parse, measure, write, say where."""
-    parser = ArgumentParser(prog="lmzoo diagnose", description=_DESCRIPTION)
+    parser = ArgumentParser(prog="lmzoo diagnose", description=_DESCRIPTION, formatter_class=ExampleFormatter)
     parser.add_argument("run", type=str, help="folder of a run, finished or not")
     parser.add_argument("--output", type=str | None, default=None, help="folder to write; RUN/diagnose if not given")
     parser.add_argument(

@@ -13,6 +13,9 @@ from torch import Tensor
 
 from ..errors import require
 
+SHARDED = "fsdp"
+"""What ``trainer.strategy`` calls :class:`.sharded.ShardedStrategy`."""
+
 
 def mean_over_processes(trainer: pl.Trainer | None, *figures: Tensor) -> tuple[Tensor, ...]:
     """Means of scalars over the processes of a run, in float64; the scalars themselves where there is one process.
@@ -33,14 +36,14 @@ def any_process(trainer: pl.Trainer, asked: bool) -> bool:
 def check_strategy(settings: dict[str, Any]) -> None:
     """Raise :class:`ArgumentError` for trainer settings under which a run of several processes would come out wrong.
 
-    Sharding strategies (FSDP, DeepSpeed, model parallel) leave no process with the whole model, which clipping by the
-    norm, scoring and the export need. Processes that are spawned or forked hand back weights, but not what was logged.
+    ``fsdp`` is ours (:mod:`.sharded`). Lightning's own sharding strategies leave no process with the whole model, which
+    scoring and the export need. Processes that are spawned or forked hand back weights, but not what was logged.
     """
     strategy = settings["strategy"]
     name = strategy if isinstance(strategy, str) else type(strategy).__name__.lower()
-    expected = "auto or ddp, whose processes each hold the whole model and are started as commands"
+    expected = "auto, ddp or fsdp, whose processes are started as commands"
     wrong = ("fsdp", "deepspeed", "modelparallel", "model_parallel", "spawn", "fork", "notebook", "xla")
-    require(not any(word in name for word in wrong), "strategy", expected, name)
+    require(name == SHARDED or not any(word in name for word in wrong), "strategy", expected, name)
     sampler = settings["use_distributed_sampler"]
     require(
         sampler is False, "use_distributed_sampler", "false: samples are dealt out to the processes already", sampler

@@ -56,6 +56,7 @@ def _fit(cli: TrainingCLI) -> int:
             say(f"{reason}; it is not finished, and goes on when the same command is run again")
             return 1
         peak = memory.peak_mb()
+        model.gather()
         records = final_records(cli)
         if cli.trainer.is_global_zero:
             export(cli)

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.text import Text
 
 from ..errors import require
+from .help_format import ExampleFormatter
 
 
 def main(arguments: list[str]) -> int:
@@ -18,8 +19,9 @@ def main(arguments: list[str]) -> int:
     parser = ArgumentParser(
         prog="lmzoo generate",
         description="Continue a prompt with a trained run, or with any folder of a Hugging Face causal model whose "
-        "weights are safetensors and that wants no code of its own. "
-        "Example: lmzoo generate runs/tiny/seed-0 --prompt 'The function returns'",
+        "weights are safetensors and that wants no code of its own.\n"
+        "Example:\n  lmzoo generate runs/tiny/seed-0 --prompt 'The function returns'",
+        formatter_class=ExampleFormatter,
     )
     parser.add_argument("run", type=str, help="folder of a finished run, or of a model")
     parser.add_argument("--prompt", type=str, default="", help="text to continue; empty starts a new document")

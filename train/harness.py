@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import sys
+from pathlib import Path
 
 from .config import ConfigError
+from .own_code import importable
 
 _DESCRIPTION = """lmzoo lm-eval: the command of EleutherAI's evaluation harness, with folders of our runs as models.
 
 Every word is passed on to the harness's own command, whose help follows. A run is named as any model of Hugging Face:
   lmzoo lm-eval --model hf --model_args pretrained=runs/tiny/seed-0 --tasks wikitext --device cpu
   lmzoo lm-eval --model hf --model_args pretrained=runs/tiny/seed-0,max_length=1024,dtype=float64 --tasks wikitext
-Without max_length the harness cuts its text into windows of the training length. For its wikitext task, lmzoo
-extrapolate RUN --lengths N --as lm-eval --source wikitext-2 --raw computes the same figure from the same text.
+Without max_length the harness cuts its text into windows of the training length. It downloads the data of its tasks
+once; a task on a file of your own needs no network (the guide "Hugging Face" shows one). For its wikitext task, lmzoo
+extrapolate RUN --lengths N --as lm-eval --source wikitext-2 --raw computes the same figure from the same text, also
+from $LMZOO_DATA. Runs with parts of your own: --trust_remote_code. The harness warns that it does not know our type of
+model, and then does the right thing; backend=causal among the model_args says so beforehand.
 The same without this command: python -c "import lmzoo.models; from lm_eval.__main__ import cli_evaluate as f; f()" ...
 """
 _NEEDED = {"lm_eval": "lm-eval", "accelerate": "accelerate"}
@@ -36,8 +42,11 @@ def main(arguments: list[str]) -> int:
     if asks:
         print(_DESCRIPTION)
     before, sys.argv = sys.argv, ["lmzoo lm-eval", *(["--help"] if asks else arguments)]
+    # parts of the user's own are found in the working folder, as by our commands with --allow_classes
+    trusted = any("trust_remote_code" in word for word in arguments)
     try:
-        cli_evaluate()
+        with importable(Path.cwd()) if trusted else contextlib.nullcontext():
+            cli_evaluate()
     finally:
         sys.argv = before
     return 0

@@ -22,6 +22,7 @@ from .init_from import InitialModel, Transfer
 from .number_start import start_from_structure
 from .optimization import adamw, warmup_cosine
 from .perplexity import TextPerplexity
+from .sharded import ShardedStrategy, full, gathered, is_sharded, shard, whole
 
 Batch = dict[str, Tensor]
 
@@ -118,6 +119,7 @@ class LanguageModule(pl.LightningModule):
         self._batch: Batch | None = None
         self.initial: tuple[InitialModel, Transfer] | None = None
         self.resuming = False
+        self._scoring = contextlib.ExitStack()
         self._begun = False
 
     # -- building -----------------------------------------------------------------------------------------------
@@ -158,6 +160,9 @@ class LanguageModule(pl.LightningModule):
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(self.seed)
                 self._begin(self.decoder)
+            if isinstance(self.trainer.strategy, ShardedStrategy):
+                shard(self.decoder, self.trainer.strategy.device_mesh)
+                self._nll = self.decoder.nll
 
     def _begin(self, decoder: Decoder) -> None:
         """What comes between building a network and training it. A resumed run finds most of it in its checkpoint."""
@@ -180,6 +185,13 @@ class LanguageModule(pl.LightningModule):
             for module in learners:
                 module.use_corpus(statistics)
 
+    def gather(self) -> None:
+        """After sharded training: let every process have the whole network, which scoring and the export need."""
+        if is_sharded(self.network):
+            with torch.random.fork_rng(devices=[]):
+                self.decoder = gathered(self.network, Decoder(self.vocab_size, **self.parts))
+            self._nll = self.decoder.nll
+
     def check_length(self, length: int, argument: str) -> None:
         """Raise :class:`ArgumentError` about ``argument`` if the position part is not defined for ``length`` tokens."""
         limit = getattr(self.parts["position"], "max_length", None)
@@ -195,13 +207,15 @@ class LanguageModule(pl.LightningModule):
 
     def configure_optimizers(self) -> dict[str, Any]:
         """AdamW with decay groups; warm-up and cosine over the whole run, stepped with the optimizer."""
-        optimizer = adamw(
-            self.network, learning_rate=self.learning_rate, betas=self.betas, weight_decay=self.weight_decay
-        )
+        optimizer = self.make_optimizer()
         total = self.total_steps()
         schedule = warmup_cosine(total, self.warmup_steps, self.min_learning_rate_ratio)
         scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, schedule)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    def make_optimizer(self) -> torch.optim.AdamW:
+        """AdamW over the network's parameters, at the peak rate."""
+        return adamw(self.network, learning_rate=self.learning_rate, betas=self.betas, weight_decay=self.weight_decay)
 
     def total_steps(self) -> int:
         """Optimizer steps of the whole run."""
@@ -254,6 +268,7 @@ class LanguageModule(pl.LightningModule):
             norm = torch.nn.utils.get_total_norm([p.grad for p in self.parameters() if p.grad is not None])
         else:
             norm = torch.nn.utils.clip_grad_norm_(self.parameters(), gradient_clip_val or float("inf"))
+        norm = full(norm)
         self.grad_norm = norm
         if getattr(self.trainer.precision_plugin, "scaler", None) is not None:
             return  # with float16 an overflow is part of finding the loss scale; the step is then left out
@@ -281,6 +296,10 @@ class LanguageModule(pl.LightningModule):
         finally:
             network.head = head
 
+    def on_validation_start(self) -> None:
+        # the processes may have unlike numbers of batches, and so may not wait for each other in each
+        self._scoring.enter_context(whole(self.network))
+
     def on_validation_epoch_start(self) -> None:
         self.perplexity.reset()
 
@@ -292,6 +311,9 @@ class LanguageModule(pl.LightningModule):
         figures = self.perplexity.compute()
         if figures["tokens"]:
             self.log("validation/cross_entropy", figures["cross_entropy"], logger=False)
+
+    def on_validation_end(self) -> None:
+        self._scoring.close()
 
     def on_test_epoch_start(self) -> None:
         self.perplexity.reset()

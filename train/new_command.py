@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import importlib.util
 import keyword
+from functools import partial
 from pathlib import Path
 
 from jsonargparse import ArgumentParser
+from rich.console import Console
 
 from .. import layers
 from ..errors import nearest
 from .config import ConfigError, write_atomically
-from .console import say
+from .help_format import ExampleFormatter
 
 # kind -> the class in its template, and where a configuration names it
 _KINDS = {"attention": "MyAttention", "position": "MyPosition", "head": "MyHead", "loss": "MyLoss"}
@@ -22,8 +24,9 @@ def main(arguments: list[str]) -> int:
     """Write the file and say how to go on."""
     parser = ArgumentParser(
         prog="lmzoo new",
-        description="Write a small, commented part that works, to be changed into one of your own. "
-        "Example: lmzoo new attention my_attention.py",
+        description="Write a small, commented part that works, to be changed into one of your own.\n"
+        "Example:\n  lmzoo new attention my_attention.py",
+        formatter_class=ExampleFormatter,
     )
     parser.add_argument("kind", type=str, help=f"what to write: {', '.join(_KINDS)}")
     parser.add_argument("file", type=str, help="where to; the class gets its name: my_attention.py has MyAttention")
@@ -34,12 +37,15 @@ def main(arguments: list[str]) -> int:
     name = _class_name(file)
     text = (_TEMPLATES / f"{a.kind}.py").read_text(encoding="utf-8").replace(_KINDS[a.kind], name)
     write_atomically(file, text)
+    # not console.say, which asks Lightning which process this is: loading it takes seconds
+    say = partial(Console(highlight=False).print, soft_wrap=True, markup=False)
     say(f"{file} written, with the class {name}. Next:")
     say(f"  lmzoo check {file}:{name}")
     say(f"  lmzoo fit --config configs/python-docs/tiny.yaml --model.{a.kind} {file.stem}.{name} --allow_classes")
     say(
-        f"or in a YAML file, under model: {a.kind}: {{class_path: {file.stem}.{name}}}. A configuration finds it from "
-        "the folder of the file (or anywhere, once it is installed), and only with --allow_classes."
+        f"or in a YAML file, under model: {a.kind}: {{class_path: {file.stem}.{name}}}. A configuration finds it where "
+        f"the command is given in the folder of {file.name} (or anywhere, once it is installed), and only with "
+        "--allow_classes."
     )
     return 0
 

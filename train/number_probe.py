@@ -16,6 +16,7 @@ from .config import ConfigError
 from .console import console, say
 from .data import TextDataModule
 from .diagnose_run import open_run
+from .help_format import ExampleFormatter
 from .number_answers import are_right, probe_problems, problems_sha256, strata_records
 from .number_loss import number_loss, number_tokens
 from .number_records import NUMBERS_FILE, Record, write_probe
@@ -27,12 +28,13 @@ _DESCRIPTION = """Probe what runs have learned of numbers. Arithmetic: exact mat
 training split holds, by operation, length of the operands and kind (does it carry, is the answer longer), also at
 lengths beyond those of training, with Wilson's 95 % intervals. Text: bits per byte on words with a digit, and on the
 rest. Every figure goes to RUN/numbers.jsonl with its passport.
-Example: lmzoo numbers runs/numbers/*/seed-0 --problems 200"""
+Example:
+  lmzoo numbers runs/numbers/*/seed-0 --problems 200"""
 
 
 def main(arguments: list[str]) -> int:
     """Parse, probe every run, show what came out."""
-    parser = ArgumentParser(prog="lmzoo numbers", description=_DESCRIPTION)
+    parser = ArgumentParser(prog="lmzoo numbers", description=_DESCRIPTION, formatter_class=ExampleFormatter)
     parser.add_argument("runs", type=str, nargs="+", help="folders of runs")
     parser.add_class_arguments(ProbeSettings, None)
     parser.add_argument(

@@ -41,6 +41,8 @@ def load_class(name: str) -> type:
         ConfigError: there is no such file, module or class, or it cannot be imported.
     """
     home, colon, class_name = name.rpartition(":")
+    if not colon and name.endswith(".py"):
+        raise ConfigError(f"expected a class in the file, such as {name}:MyAttention, got {name}")
     if not colon:
         home, _, class_name = name.rpartition(".")
     if not home:

@@ -193,9 +193,9 @@ def find_class(name: Any, base: type, key: str, places: Places, *, allow_classes
     try:
         cls = getattr(importlib.import_module(module_name), class_name)
     except (ImportError, AttributeError) as error:
-        raise ConfigError(
-            f"cannot import {name} ({error}); nearest parts of lmzoo: {choices}", key=key, place=place
-        ) from None
+        hint = "a file of your own is found in the folder in which the command is given"
+        message = f"cannot import {name} ({error}); {hint}; nearest parts of lmzoo: {choices}"
+        raise ConfigError(message, key=key, place=place) from None
     if not (isinstance(cls, type) and issubclass(cls, base)):
         raise ConfigError(f"expected a subclass of {base.__name__}, got {name}", key=key, place=place)
     return cls

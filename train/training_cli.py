@@ -22,7 +22,7 @@ from .checkpoint import AtomicCheckpointIO, ResumeCheckpoint
 from .config import Config, ConfigError, Places, flatten, load_run_config, merge
 from .data import TextDataModule
 from .data.tokenizer_cache import load_tokenizer
-from .distributed import check_strategy
+from .distributed import SHARDED, check_strategy
 from .init_from import InitialModel, tokenizer_arguments
 from .metrics_log import MetricsLog
 from .module import LanguageModule
@@ -38,6 +38,7 @@ from .options import (
 from .progress import progress_callback, quiet_libraries
 from .run import Run
 from .schema import check_config, readable
+from .sharded import ShardedStrategy
 from .trainer_settings import TRAINER_DEFAULTS, WHOLE_OR_FRACTION
 from .usage import DESCRIPTIONS, USAGE
 
@@ -207,6 +208,7 @@ class TrainingCLI(LightningCLI):
         ours = [self.log, self.checkpoint, *([bar] if bar else [])]
         settings["enable_progress_bar"] = isinstance(bar, ProgressBar)
         settings["callbacks"] = [*(settings["callbacks"] or []), *ours]
+        settings["strategy"] = ShardedStrategy() if settings["strategy"] == SHARDED else settings["strategy"]
         settings["plugins"] = [*(settings["plugins"] or []), AtomicCheckpointIO()]
         return pl.Trainer(**settings)
 

@@ -167,6 +167,18 @@ def test_foreign_parts_need_trust(make: Make, ids: Tensor, tmp_path: Path, monke
     assert torch.equal(trusted(ids).logits, decoder(ids))
 
 
+def test_an_attention_implementation_that_would_have_no_effect_is_refused(make: Make, tmp_path: Path) -> None:
+    wrap(make()).save_pretrained(tmp_path)
+    for name in ("lmzoo_softplus", "lmzoo_lssa", "flex_attention"):
+        for load in (AutoModelForCausalLM, LMZooForCausalLM):
+            with pytest.raises(ArgumentError, match="attention is a part of this model"):
+                load.from_pretrained(tmp_path, attn_implementation=name)
+    with pytest.raises(ArgumentError, match="attn_implementation"):
+        AutoModelForCausalLM.from_config(wrap(make()).config, attn_implementation="lmzoo_softplus")
+    for name in (None, "eager", "sdpa"):
+        AutoModelForCausalLM.from_pretrained(tmp_path, attn_implementation=name)
+
+
 @pytest.mark.parametrize("within_code", ["unigram", "class_softmax"])
 def test_tables_are_derived_after_loading(make: Make, ids: Tensor, within_code: str, tmp_path: Path) -> None:
     """Built without memory, as from_pretrained does, a head has nothing but what the file holds."""

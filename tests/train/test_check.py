@@ -1,6 +1,7 @@
 """``lmzoo check`` and ``lmzoo new`` as a user meets them."""
 
 import json
+import subprocess
 import sys
 
 import pytest
@@ -93,6 +94,7 @@ def test_parts_of_lmzoo_and_parts_in_parts(folder, capsys):
     [
         (["SoftplusAtention"], ["SoftplusAttention", "my_attention.py:SoftplusAtention"]),
         (["none.py:Hasty"], ["no such file: none.py"]),
+        (["hasty.py"], ["a class in the file", "hasty.py:MyAttention"]),
         (["none.such:Hasty"], ["cannot import none.such", "ModuleNotFoundError"]),
         (["broken.py:Hasty"], ["cannot import broken", "SyntaxError"]),
         (["json.py:Mine"], ["another module called json", "rename the file"]),
@@ -146,11 +148,17 @@ def test_what_new_writes_keeps_every_promise(folder, capsys, kind):
     assert "BROKEN" not in capsys.readouterr().out
 
 
+def test_new_does_not_wait_for_what_it_does_not_need():
+    code = "import sys, lmzoo.train.new_command; sys.exit('lightning' in sys.modules or 'transformers' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
 def test_new_takes_the_class_from_the_file(folder, capsys):
     assert main(["new", "attention", "sharper_heads.py"]) == 0
     text = (folder / "sharper_heads.py").read_text()
     assert "class SharperHeads(Attention):" in text
     assert "MyAttention" not in text
+    assert "in the folder of sharper_heads.py" in " ".join(capsys.readouterr().out.split())
     assert main(["check", "sharper_heads.py:SharperHeads", "--init", "sharpness=3", "--only", "causality"]) == 0
     assert "sharpness=3" in capsys.readouterr().out
 
@@ -190,6 +198,9 @@ def test_own_classes_are_found_in_the_working_folder_where_allowed_and_nowhere_e
     assert "own code runs" not in said.out
     assert main([*words, "--allow_classes"]) == 0
     assert "own code runs" in capsys.readouterr().out
+    words[4] = "not_in_this_folder.Own"
+    assert main([*words, "--allow_classes"]) == 2
+    assert "found in the folder in which the command is given" in capsys.readouterr().err
 
 
 def test_generate_imports_a_runs_parts_only_when_allowed(folder, capsys):

@@ -1,6 +1,7 @@
 """YAML in, merged mappings out, and errors that say where."""
 
 import pytest
+from lmzoo.train.comparison import read_comparison
 from lmzoo.train.config import (
     ConfigError,
     differing_keys,
@@ -64,6 +65,29 @@ def test_bases_are_merged_relative_to_the_file(tmp_path):
     assert config == {"model": {"d": 1, "e": 3}, "data": {"source": "x"}}
     assert str(places.find("model.e")).endswith("over.yaml:2")
     assert str(places.find("model.d")).endswith("base.yaml:1")
+
+
+def test_a_shipped_base_is_found_from_any_folder(tmp_path, monkeypatch):
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub" / "over.yaml").write_text("base: configs/python-docs/tiny.yaml\nmodel: {n_layers: 1}\n")
+    for folder, file in ((tmp_path, "sub/over.yaml"), (tmp_path / "sub", "over.yaml")):
+        monkeypatch.chdir(folder)
+        config, places = load_run_config(file)
+        assert config["model"]["n_layers"] == 1
+        assert places.find("data.source").partition(":")[0].endswith("configs/python-docs/tiny.yaml")
+    (tmp_path / "sub" / "two.yaml").write_text(
+        "base: configs/python-docs/tiny.yaml\nbaseline: a\nvariants: {a: {}, b: {}}\n"
+    )
+    assert read_comparison(tmp_path / "sub" / "two.yaml").base["data"]["source"] == "python-docs"
+    (tmp_path / "sub" / "configs" / "python-docs").mkdir(parents=True)
+    (tmp_path / "sub" / "configs" / "python-docs" / "tiny.yaml").write_text("model: {d: 1}\n")
+    assert load_run_config("over.yaml")[0] == {"model": {"d": 1, "n_layers": 1}}, "the file beside it comes first"
+
+
+def test_a_missing_base_is_named_as_it_is_looked_for(tmp_path):
+    (tmp_path / "over.yaml").write_text("base: configs/python-docs/tinny.yaml\n")
+    with pytest.raises(ConfigError, match=f"{tmp_path}/configs/python-docs/tinny.yaml"):
+        load_run_config(tmp_path / "over.yaml")
 
 
 def test_circular_bases_are_refused(tmp_path):

@@ -15,7 +15,6 @@ from lmzoo.train.checkpoint import checkpoints
 from lmzoo.train.distributed import lost_connection
 from safetensors.torch import load_file
 
-TWO = {"strategy": "ddp", "devices": 2}
 TIMES = ("seconds", "tokens_per_second")
 
 
@@ -28,13 +27,14 @@ def records_of(run):
     return json.loads((run / "results.json").read_text())["records"]
 
 
-@pytest.fixture
-def one_and_two(tiny, write):
+@pytest.fixture(params=["ddp", "fsdp"])
+def one_and_two(tiny, write, request):
     """The same run, global batch 8 and accumulation, for one process and for two."""
+    two = {"strategy": request.param, "devices": 2}
     tiny["trainer"] |= {"accumulate_grad_batches": 2, "max_steps": 30, "val_check_interval": 20, "log_every_n_steps": 2}
     tiny["checkpoint_every_n_steps"] = 5  # also within the two steps of a row
     one = write(tiny | {"data": tiny["data"] | {"batch_size": 8}}, "one.yaml")
-    return one, write(tiny | {"trainer": tiny["trainer"] | TWO}, "two.yaml")
+    return one, write(tiny | {"trainer": tiny["trainer"] | two}, "two.yaml")
 
 
 @pytest.mark.slow
@@ -91,11 +91,11 @@ def kill_when(config, folder, step: int, number: signal.Signals) -> int:
             os.killpg(run.pid, signal.SIGKILL)
 
 
-@pytest.mark.parametrize("strategy", ["fsdp", "ddp_spawn", "deepspeed_stage_2"])
+@pytest.mark.parametrize("strategy", ["fsdp_cpu_offload", "ddp_spawn", "deepspeed_stage_2"])
 def test_strategies_that_would_come_out_wrong_are_refused(lmzoo, tiny, write, strategy):
     refused = lmzoo("fit", "--config", write(tiny), "--trainer.strategy", strategy, code=2)
     assert "trainer.strategy" in refused.stderr
-    assert "expected auto or ddp" in refused.stderr
+    assert "expected auto, ddp or fsdp" in refused.stderr
 
 
 def test_a_distributed_sampler_is_refused(lmzoo, tiny, write):

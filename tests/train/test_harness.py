@@ -2,13 +2,18 @@
 
 import importlib.util
 import json
+import math
+import re
 import sys
+from pathlib import Path
 
 import pytest
+import torch
 import yaml
 from lmzoo.train.cli import main
 from lmzoo.train.config import ConfigError
 from lmzoo.train.harness import main as harness
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
 needs_harness = pytest.mark.skipif(
     any(importlib.util.find_spec(name) is None for name in ("lm_eval", "accelerate")),
@@ -123,6 +128,32 @@ def test_the_command_does_what_the_harness_does(run, task, tmp_path, monkeypatch
 
 
 @needs_harness
+@pytest.mark.slow
+def test_the_task_of_the_guide_scores_a_text_of_ones_own(run, tmp_path, monkeypatch):
+    guide = (Path(__file__).resolve().parents[2] / "docs" / "guides" / "hugging-face.md").read_text()
+    (task,) = re.findall(r"^```yaml\n(task: .*?)^```$", guide, re.M | re.S)
+    (command,) = re.findall(r"^lmzoo (lm-eval .*--tasks my_text\b.*)$", guide, re.M)
+    text = "the small model"
+    (tmp_path / "my_text.yaml").write_text(task)
+    (tmp_path / "my_text.txt").write_text(text)
+    monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path / "datasets"))
+    monkeypatch.chdir(tmp_path)
+    words = command.replace("runs/first", f"{run},dtype=float64").split()
+    assert main([*words, "--output_path", str(tmp_path / "harness")]) == 0
+    (file,) = (tmp_path / "harness").glob("**/*.json")
+    theirs = json.loads(file.read_text())["results"]["my_text"]
+
+    tokenizer = AutoTokenizer.from_pretrained(run)
+    ids = torch.tensor([[tokenizer.eos_token_id, *tokenizer(text)["input_ids"]]])
+    assert ids.size(1) <= 17  # one window of the training length
+    model = AutoModelForCausalLM.from_pretrained(run, dtype=torch.float64).eval()
+    with torch.no_grad():
+        nll = float(model(ids, labels=ids).loss) * (ids.size(1) - 1)
+    assert theirs["word_perplexity,none"] == pytest.approx(math.exp(nll / 3), rel=1e-9)
+    assert theirs["bits_per_byte,none"] == pytest.approx(nll / math.log(2) / len(text), rel=1e-9)
+
+
+@needs_harness
 def test_help_teaches_and_the_command_line_comes_back(capsys):
     before = list(sys.argv)
     with pytest.raises(SystemExit) as done:
@@ -132,6 +163,23 @@ def test_help_teaches_and_the_command_line_comes_back(capsys):
     assert "pretrained=runs/" in text
     assert "Language Model Evaluation Harness" in text
     assert sys.argv == before
+
+
+@needs_harness
+@pytest.mark.parametrize(
+    "words", [["--trust_remote_code"], ["--model_args", "pretrained=x,trust_remote_code=True"], []]
+)
+def test_parts_of_ones_own_are_found_in_the_working_folder_where_trusted(tmp_path, monkeypatch, words):
+    found = []
+    monkeypatch.setattr(
+        "lm_eval.__main__.cli_evaluate", lambda: found.append(importlib.util.find_spec("a_part_of_mine"))
+    )
+    monkeypatch.setattr(sys, "path", [p for p in sys.path if p])
+    (tmp_path / "a_part_of_mine.py").write_text("")
+    monkeypatch.chdir(tmp_path)
+    assert harness(["--model", "hf", *words]) == 0
+    assert [spec is not None for spec in found] == [bool(words)]
+    assert str(tmp_path) not in sys.path
 
 
 def test_without_the_harness_the_error_says_what_to_install(monkeypatch):

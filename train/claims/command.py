@@ -9,6 +9,7 @@ from jsonargparse import ArgumentParser
 
 from ..config import ConfigError
 from ..console import console, say
+from ..help_format import ExampleFormatter
 from .judge import RULE
 from .read import read_claims, shipped_claims
 from .report import summary, terminal_table, write_claims
@@ -29,7 +30,7 @@ Examples:
 
 def main(arguments: Sequence[str]) -> int:
     """Read claims and results, print the verdicts and write them."""
-    parser = ArgumentParser(prog="lmzoo claims", description=_DESCRIPTION)
+    parser = ArgumentParser(prog="lmzoo claims", description=_DESCRIPTION, formatter_class=ExampleFormatter)
     parser.add_argument("files", type=str, nargs="*", help="claims files; those shipped with lmzoo if none is given")
     parser.add_argument(
         "--runs",

@@ -15,6 +15,7 @@ from ...errors import require
 from ..arguments import read_lengths
 from ..config import ConfigError
 from ..console import console, say
+from ..help_format import ExampleFormatter
 from ..report.extrapolation import Scored, extrapolation_tables
 from ..report.extrapolation_plots import extrapolation_plots
 from ..report.formats import NONE, amount, duration, perplexity_digits, plain
@@ -44,7 +45,7 @@ Examples:
 
 def main(arguments: Sequence[str]) -> int:
     """Parse, score every model, show."""
-    parser = ArgumentParser(prog="lmzoo extrapolate", description=_DESCRIPTION)
+    parser = ArgumentParser(prog="lmzoo extrapolate", description=_DESCRIPTION, formatter_class=ExampleFormatter)
     parser.add_argument("models", type=str, nargs="+", help="folders of runs or of saved models, or names on the hub")
     parser.add_argument("--lengths", type=str, required=True, help="window lengths in tokens, such as 256,512,1024")
     parser.add_argument("--protocol", type=str, default="all", help=f"all, {', '.join(PROTOCOLS)}")

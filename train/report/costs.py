@@ -12,6 +12,7 @@ from ..statistics.spread import spread
 from .formats import NONE, amount, duration, plain, plus_minus
 from .load import Comparison, Run, number
 from .matching import MatchedBudget
+from .speeds import ratio_cell, timed, timed_sentence
 from .table import Cell, Table, TableRow
 
 # Of environment.json: what a speed hangs on. Runs that differ here do not compare in speed.
@@ -36,25 +37,27 @@ COLUMNS = [
 ]
 
 
-def costs_frame(runs: list[Run]) -> pd.DataFrame:
-    """One row a finished run; figures it does not have are NaN."""
+def costs_frame(comparison: Comparison) -> pd.DataFrame:
+    """One row a finished run; figures it does not have are NaN. Speeds that were timed in turn replace logged ones."""
     rows = []
-    for run in runs:
-        if run.results is None:
-            continue
-        figures: Mapping[str, Any] = run.results
+    in_turn = timed(comparison)
+    for run in comparison.finished:
+        figures: Mapping[str, Any] = run.results or {}
         parameters: Mapping[str, Any] = figures.get("parameters") or {}
         row: dict[str, Any] = {"variant": run.variant, "seed": run.seed}
         row |= {key: number(parameters.get(key)) for key in PARAMETERS}
         keys = ("steps", "train_tokens", "seconds", "tokens_per_second", "peak_memory_mb", "flops_per_token")
         row |= {key: number(figures.get(key)) for key in keys}
+        if in_turn:
+            row["tokens_per_second"] = number(in_turn.get(run.variant, {}).get("tokens_per_second"))
         rows.append(row)
     return pd.DataFrame(rows)
 
 
 def cost_table(comparison: Comparison) -> Table | None:
     """One row a variant; means over its finished runs, the largest peak of memory. None without a finished run."""
-    frame = costs_frame(comparison.finished)
+    frame = costs_frame(comparison)
+    in_turn = timed(comparison)
     if frame.empty:
         return None
     speeds = {
@@ -69,6 +72,11 @@ def cost_table(comparison: Comparison) -> Table | None:
             continue
         asked = len(comparison.seeds)
         speed = speeds[name]
+        logged = [
+            Cell(plain(speed.mean, 0), plus_minus(speed, 0)),
+            Cell(f"{speed.mean / reference:.2f}×" if reference and not math.isnan(reference) else NONE),
+        ]
+        by_turns = [Cell(plain(speed.mean, 0)), ratio_cell(in_turn[name]) if name in in_turn else Cell(NONE)]
         rows.append(
             TableRow(
                 name,
@@ -76,8 +84,7 @@ def cost_table(comparison: Comparison) -> Table | None:
                     Cell(f"{len(own)}" if len(own) >= asked else f"{len(own)} of {asked}"),
                     *(Cell(amount(_same(own[key]))) for key in PARAMETERS),
                     Cell(amount(float(own["train_tokens"].mean()))),
-                    Cell(plain(speed.mean, 0), plus_minus(speed, 0)),
-                    Cell(f"{speed.mean / reference:.2f}×" if reference and not math.isnan(reference) else NONE),
+                    *(by_turns if in_turn else logged),
                     Cell(
                         f"{plain(float(own['peak_memory_mb'].max()), 0)} MB"
                         if own["peak_memory_mb"].notna().any()
@@ -90,8 +97,8 @@ def cost_table(comparison: Comparison) -> Table | None:
                 name == comparison.baseline,
             )
         )
-    columns, notes = [*COLUMNS, *matched.columns], [*matched.notes(), *_notes(frame, comparison.finished)]
-    return Table("Cost", columns, rows, _sentence(comparison.finished), notes)
+    columns, notes = [*COLUMNS, *matched.columns], [*matched.notes(), *_notes(frame, comparison)]
+    return Table("Cost", columns, rows, "" if in_turn else _sentence(comparison.finished), notes)
 
 
 def _same(values: pd.Series[Any]) -> float:
@@ -107,6 +114,11 @@ def _sentence(runs: list[Run]) -> str:
         return f"Speeds do not compare: the runs were made on unlike machines ({', '.join(differing)} differ)."
     same = [f"{word} {value}" for word, value in machines[0].items() if value] if machines else []
     return f"Measured with {', '.join(same)}." if same else ""
+
+
+def unlike_speeds(comparison: Comparison) -> list[str]:
+    """In what the machines differ that the speeds were measured on; empty where the speeds compare."""
+    return [] if timed(comparison) else unlike_machines(comparison.finished)
 
 
 def unlike_machines(runs: list[Run]) -> list[str]:
@@ -127,13 +139,15 @@ def _joined(value: object) -> str:
     return "" if value is None else str(value)
 
 
-def sharing_sentence(runs: list[Run]) -> str:
-    """What else the machine did while these runs were measured, by the budgets in their ``environment.json``.
+def speed_sentence(comparison: Comparison) -> str:
+    """How speeds were measured, and what else the machine did while memory was, or both.
 
-    A comparison's runs do not take turns, so that what else the machine does falls on one of them alone.
+    A comparison's runs do not take turns, so that what else the machine does falls on one of them alone; the budgets in
+    their ``environment.json`` say how many ran at once.
     """
+    by_turns = timed_sentence(comparison)
     of_each = set()
-    for run in runs:
+    for run in comparison.finished:
         budget = run.environment.get("budget") or {}
         # a run without a budget was made by itself
         of_each.add((run.environment.get("torch_threads"), budget["jobs"] if budget.get("threads") else 1))
@@ -144,7 +158,9 @@ def sharing_sentence(runs: list[Run]) -> str:
         where = "in one process after another on this machine"
     else:
         where = f"with up to {max(jobs)} jobs at once on this machine"
-    text = f"Speed and memory were measured {where}; machine load shows in them. For a speed claim see lmzoo bench."
+    if by_turns:
+        return f"{by_turns} Memory was measured {where}."
+    text = f"Speed and memory were measured {where}; machine load shows in them. For a speed claim see lmzoo speed."
     if len(of_each) > 1:
         text += " The speeds do not compare: the runs had different numbers of threads, or of jobs beside them."
     return text
@@ -162,12 +178,15 @@ def memory_sentence(runs: list[Run]) -> str:
     return text if len(kinds) < 2 else f"{text} The memory figures do not compare: they measure different things."
 
 
-def _notes(frame: pd.DataFrame, runs: list[Run]) -> list[str]:
-    notes = [
-        sharing_sentence(runs),
+def _notes(frame: pd.DataFrame, comparison: Comparison) -> list[str]:
+    logged = (
         "Training tokens/s is each run's median over its logged rows, without validation and checkpoint writing; "
-        "then mean ± standard deviation over seeds, and the ratio of the means to the baseline's.",
-        memory_sentence(runs),
+        "then mean ± standard deviation over seeds, and the ratio of the means to the baseline's."
+    )
+    notes = [
+        speed_sentence(comparison),
+        *([] if timed(comparison) else [logged]),
+        memory_sentence(comparison.finished),
         "Parameters count each once: head is what the output head alone holds, tied what it shares with the embedding, "
         "where it is counted. Head tables are what the head stores beside parameters, such as which code each token "
         "shares.",

@@ -8,7 +8,7 @@ import pandas as pd
 
 from ..statistics.family import family
 from ..statistics.spread import Spread, lowest, paired_means, summarise
-from .costs import COLUMNS, cost_table, memory_sentence, sharing_sentence
+from .costs import COLUMNS, cost_table, memory_sentence, speed_sentence
 from .differences import ratio_cell, test_cells, test_columns, test_note
 from .fates import diverged, fates_of, lost_note
 from .formats import NONE, listed, p_value, plain, plus_minus
@@ -58,11 +58,7 @@ def glance_table(comparison: Comparison, groups: Sequence[Group]) -> Table | Non
     for name in comparison.variants:
         cells[name].append(Cell(_runs(comparison, name)))
     rows = [TableRow(name, cells[name], name == comparison.baseline) for name in comparison.variants]
-    notes += [
-        *lost_note(fates_of(comparison)),
-        sharing_sentence(comparison.finished),
-        memory_sentence(comparison.finished),
-    ]
+    notes += [*lost_note(fates_of(comparison)), speed_sentence(comparison), memory_sentence(comparison.finished)]
     sentence = software_sentence(pd.concat([group.records for group in groups])) if groups else ""
     return Table(GLANCE, columns, rows, sentence, notes)
 

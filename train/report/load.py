@@ -18,6 +18,7 @@ Row = dict[str, Any]
 
 COMPARISON_FILE = "comparison.yaml"
 ANALYSIS_FILE = "analysis.jsonl"
+SPEED_FILE = "speed.jsonl"
 
 
 @dataclass(frozen=True)
@@ -87,6 +88,7 @@ class Comparison:
         effect: the relative difference of perplexity that the file wants to see.
         match, tuning: the settings of matched budgets and of trials of learning rates; None where there are none.
         analyze, probe: whether an analysis, and probes, of every finished run were asked for.
+        speed: rows of ``lmzoo speed``, one a variant that was timed; empty where none was.
     """
 
     name: str
@@ -101,6 +103,7 @@ class Comparison:
     effect: float = EFFECT
     match: Row | None = None
     tuning: Row | None = None
+    speed: list[Row] = field(default_factory=list)
 
     @property
     def variants(self) -> list[str]:
@@ -160,6 +163,7 @@ def load_comparison(output: Path) -> Comparison:
         effect=float(asked.get("effect", EFFECT)),
         match=None if asked.get("match") in (None, "none") else dict(asked["match"]),
         tuning=asked.get("tuning"),
+        speed=read_lines(output / SPEED_FILE),
     )
 
 

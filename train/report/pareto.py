@@ -40,9 +40,7 @@ def points(comparison: Comparison, group: Group, cost: str) -> list[Point]:
     """
     records = group.records
     loss = np.log(records["token_perplexity"]) if group.one_tokenizer else records["bits_per_byte"]
-    both = (
-        records[["variant", "seed"]].assign(loss=loss).merge(costs_frame(comparison.finished), on=["variant", "seed"])
-    )
+    both = records[["variant", "seed"]].assign(loss=loss).merge(costs_frame(comparison), on=["variant", "seed"])
     both = both[np.isfinite(both["loss"]) & np.isfinite(both[cost])]
     found = []
     for name in comparison.variants:

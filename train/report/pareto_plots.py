@@ -8,13 +8,14 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from .canvas import Plot, draw_plot
-from .costs import memory_kinds, sharing_sentence, unlike_machines
+from .costs import memory_kinds, speed_sentence, unlike_speeds
 from .formats import amount, listed, plain
 from .labels import label_points
 from .load import Comparison
 from .pareto import Better, Point, frontier, loss_unit, points
 from .passport import Group
 from .section import Section
+from .speeds import timed
 from .theme import Theme
 
 # column of the costs -> file, what it is called, the axis, which way it is better
@@ -29,13 +30,14 @@ def pareto_section(comparison: Comparison, groups: Sequence[Group]) -> Section:
 
     Speeds of unlike machines, and memories that measure different things, are not drawn; the sentence says so.
     """
-    machines, kinds = unlike_machines(comparison.finished), memory_kinds(comparison.finished)
+    machines, kinds = unlike_speeds(comparison), memory_kinds(comparison.finished)
     drawn = [cost for cost, fits in (("tokens_per_second", not machines), ("peak_memory_mb", len(kinds) < 2)) if fits]
     last = [(group, cost) for group in groups if group.split == groups[-1].split for cost in drawn]
     found = [(group, cost, points(comparison, group, cost)) for group, cost in last]
     plots = [_plot(comparison, group, cost, own) for group, cost, own in found if len(own) > 1]
-    measured = sharing_sentence(comparison.finished)
-    sentences = [f"No benchmark: {measured[0].lower()}{measured[1:]}"]
+    measured = speed_sentence(comparison)
+    by_turns = bool(timed(comparison))
+    sentences = [measured if by_turns else f"No benchmark: {measured[0].lower()}{measured[1:]}"]
     if machines:
         sentences.append(f"No picture of speed: the machines differ ({listed(machines)}).")
     if len(kinds) > 1:
@@ -45,9 +47,16 @@ def pareto_section(comparison: Comparison, groups: Sequence[Group]) -> Section:
 
 def _plot(comparison: Comparison, group: Group, cost: str, found: list[Point]) -> Plot:
     file, word, axis, better = _COSTS[cost]
-    best = frontier(found, better)
+    # speeds that were logged one after another are too noisy to rank variants by
+    best = [] if cost == "tokens_per_second" and not timed(comparison) else frontier(found, better)
     unit = loss_unit(group)
     names = [point.variant for point in best]
+    line = (
+        f"The line is the frontier: {listed(names)}; no other variant has both less loss and better {word}. It is "
+        "drawn through means and knows nothing of chance."
+        if best
+        else "No frontier is drawn: machine load shows in these speeds (lmzoo speed times them in turn)."
+    )
     seeds = max(len(point.seeds) for point in found)
     spread = "Large dots are means, small ones seeds." if seeds > 1 else "One seed: no spread."
     told = "; ".join(f"{point.variant} {plain(point.loss, 3)} at {amount(point.cost)}" for point in found)
@@ -55,9 +64,8 @@ def _plot(comparison: Comparison, group: Group, cost: str, found: list[Point]) -
         lambda axes, theme: _draw(axes, theme, comparison, found, best, (axis, unit)),
         file=f"quality-{file}{'' if group.of == 1 else f'-{group.place}'}.png",
         title=f"Quality against {word}, {group.label[0].lower()}{group.label[1:]}",
-        caption=f"Loss in {unit}, lower is better. The line is the frontier: {listed(names)}; no other variant has "
-        f"both less loss and better {word}. It is drawn through means and knows nothing of chance. {spread}",
-        alt=f"{unit.capitalize()} against {word}: {told}. On the frontier: {listed(names)}.",
+        caption=f"Loss in {unit}, lower is better. {line} {spread}",
+        alt=f"{unit.capitalize()} against {word}: {told}." + (f" On the frontier: {listed(names)}." if best else ""),
         height=4.0,
         narrow_height=4.4,
     )

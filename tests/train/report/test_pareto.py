@@ -70,7 +70,8 @@ def test_the_pictures_name_the_frontier_and_say_that_they_are_no_benchmark(three
     speed, memory = (section := pareto_section(*of(three_by_two))).plots
     assert (speed.file, memory.file) == ("quality-speed.png", "quality-memory.png")
     assert section.sentence.startswith("No benchmark: speed and memory were measured in one process after another")
-    assert "The line is the frontier: alibi;" in speed.caption
+    assert "No frontier is drawn: machine load shows in these speeds" in speed.caption
+    assert "The line is the frontier: alibi;" in memory.caption
     assert "Large dots are means, small ones seeds." in speed.caption
     assert "alibi 5.030 at 6.45 k" in speed.alt
 

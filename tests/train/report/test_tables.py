@@ -172,7 +172,7 @@ def test_speed_and_memory_say_how_they_were_measured(make_comparison, make_run, 
     for table in (costs, glance_table(comparison, groups)):
         notes = " ".join(table.notes)
         assert "in one process after another on this machine; machine load shows in them. " in notes
-        assert "For a speed claim see lmzoo bench." in notes
+        assert "For a speed claim see lmzoo speed." in notes
         assert f"Peak memory is the largest over seeds: {kind}." in notes
 
 

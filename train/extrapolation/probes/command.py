@@ -11,6 +11,7 @@ from rich.table import Table
 from ....errors import nearest, require
 from ...arguments import read_lengths
 from ...console import console, say
+from ...help_format import ExampleFormatter
 from ..arguments import DTYPES, add_subject_arguments, check_subject_arguments
 from ..interventions import intervention_from, slug
 from ..limits import check_lengths
@@ -36,7 +37,7 @@ Examples:
 
 def main(arguments: Sequence[str]) -> int:
     """Parse, probe, write, show."""
-    parser = ArgumentParser(prog="lmzoo probe", description=_DESCRIPTION)
+    parser = ArgumentParser(prog="lmzoo probe", description=_DESCRIPTION, formatter_class=ExampleFormatter)
     parser.add_argument("model", type=str, help="folder of a run or of a saved model, or a name on the hub")
     parser.add_argument("--lengths", type=str, required=True, help="in tokens, such as 256,512,1024")
     parser.add_argument("--probe", type=str, default="copy,passkey", help=f"some of {', '.join(PROBES)}")
