@@ -32,8 +32,8 @@ def glance_table(comparison: Comparison, groups: Sequence[Group]) -> Table | Non
     costs = cost_table(comparison)
     if costs is None:
         return None
-    columns: list[str] = []
-    cells: dict[str, list[Cell]] = {name: [] for name in comparison.variants}
+    columns = ["Runs"]  # first, where a narrow screen shows it: what the figures are means of
+    cells = {name: [_runs(comparison, name)] for name in comparison.variants}
     notes: list[str] = []
     splits = list(dict.fromkeys(group.split for group in groups))[::-1]
     for split in splits:
@@ -54,9 +54,6 @@ def glance_table(comparison: Comparison, groups: Sequence[Group]) -> Table | Non
         columns.append(column)
         for name in comparison.variants:
             cells[name].append(of_costs[name][COLUMNS.index(column)] if name in of_costs else Cell(NONE))
-    columns.append("Runs")
-    for name in comparison.variants:
-        cells[name].append(Cell(_runs(comparison, name)))
     rows = [TableRow(name, cells[name], name == comparison.baseline) for name in comparison.variants]
     notes += [*lost_note(fates_of(comparison)), speed_sentence(comparison), memory_sentence(comparison.finished)]
     sentence = software_sentence(pd.concat([group.records for group in groups])) if groups else ""
@@ -92,15 +89,15 @@ def _add_tests(comparison: Comparison, group: Group, columns: list[str], cells: 
         metric,
         comparison.variants,
         comparison.baseline,
-        effect=comparison.effect,
         diverged=diverged(fates_of(comparison)),
     )
     if not tested:
         return []
-    columns += test_columns(comparison.effect)
+    # the seeds that an effect would need stand in the tables of quality: here every column counts
+    columns += test_columns(comparison.effect)[:2]
     for name in comparison.variants:
-        cells[name] += test_cells(tested.get(name))
-    return [test_note(metric, comparison.baseline, comparison.effect)]
+        cells[name] += test_cells(tested.get(name))[:2]
+    return [test_note(metric, comparison.baseline, None)]
 
 
 def headline(comparison: Comparison, groups: Sequence[Group]) -> str:
@@ -154,8 +151,8 @@ def _spelt(spread: Spread, digits: int) -> str:
     return plain(spread.mean, digits) if spread.n == 1 else f"{plain(spread.mean, digits)} {plus_minus(spread, digits)}"
 
 
-def _runs(comparison: Comparison, variant: str) -> str:
+def _runs(comparison: Comparison, variant: str) -> Cell:
     fates = list(fates_of(comparison)[variant].values())
     done, asked = fates.count("finished"), len(comparison.seeds)
     gone = [f"{n} {fate}" for fate in ("diverged", "failed") if (n := fates.count(fate))]
-    return ", ".join([f"{done}" if done >= asked else f"{done} of {asked}", *gone])
+    return Cell(f"{done}" if done >= asked else f"{done} of {asked}", f"({', '.join(gone)})" if gone else "")
