@@ -36,7 +36,7 @@ class Results:
     analysis: list[Row]
     numbers: list[Row]
     probes: list[Row]
-    fates: Fates = field(default_factory=dict)
+    fates: Fates = field(default_factory=dict, kw_only=True)
 
 
 def results_of(comparison: Comparison) -> Results:
@@ -49,7 +49,7 @@ def results_of(comparison: Comparison) -> Results:
         extra[ANALYSIS_FILE],
         extra[NUMBERS_FILE],
         extra[PROBES_FILE.name],
-        fates_of(comparison),
+        fates=fates_of(comparison),
     )
 
 
