@@ -153,7 +153,7 @@ def compare(
             ended_by_signals(),
         ):
             comparison.refuse_other_runs(tuned_rates(comparison))
-            write_yaml(comparison.output / COMPARISON_FILE, comparison.as_yaml())
+            write_yaml(comparison.output / COMPARISON_FILE, comparison.as_yaml() | {"seeds": comparison.seeds_there})
             untuned: list[str] = []
             if comparison.tuning:
                 rates, untuned = tune(comparison, chosen, console, executor=place, allow_classes=allow_classes)

@@ -12,6 +12,7 @@ from typing import Any
 from ..errors import ArgumentError, nearest
 from .analyze_settings import AnalysisSettings
 from .comparison_keys import read_effect, read_lengths, read_settings
+from .comparison_start import check_starts, of_seed
 from .config import (
     Config,
     ConfigError,
@@ -27,7 +28,7 @@ from .config import (
 from .extrapolation.probes.settings import ProbesSettings
 from .matching import Matching, read_match, solve_all
 from .number_settings import ProbeSettings
-from .report.load import run_folder
+from .report.load import load_runs, run_folder
 from .run import HARMLESS
 from .statistics.power import EFFECT
 from .training_cli import TrainingCLI
@@ -115,7 +116,8 @@ class Comparison:
         """What matching adds to each variant but the baseline; raises :class:`ConfigError` where it cannot be met."""
         if self.match is None:
             return {}
-        parsed = {variant: self._parse(variant, merge(self.base, self.variants[variant])) for variant in self.variants}
+        configs = {name: of_seed(merge(self.base, own), self.seeds[0]) for name, own in self.variants.items()}
+        parsed = {variant: self._parse(variant, config) for variant, config in configs.items()}
         models = {variant: (cli.model, cli.datamodule.context_length) for variant, cli in parsed.items()}
         return solve_all(self.match, models, self.baseline, self.origin)
 
@@ -123,7 +125,8 @@ class Comparison:
         """The run of one variant and seed. Raises :class:`ConfigError` for a configuration that cannot be used.
 
         The seed sets ``seed_everything``, from which initialisation, dropout and the order of samples follow: the
-        variants of one seed see the same batches in the same order.
+        variants of one seed see the same batches in the same order. It also takes the place of ``{seed}`` in
+        ``init_from``, so that each seed goes on from a trained model of its own.
 
         Args:
             variant: its name.
@@ -146,7 +149,7 @@ class Comparison:
 
     def _resolve(self, variant: str, seed: int, more: Config) -> Config:
         """The whole checked configuration of a variant's run: base, variant, matched size, ``more``, seed."""
-        config = merge(merge(self.base, self.variants[variant]), self.sizes.get(variant))
+        config = of_seed(merge(merge(self.base, self.variants[variant]), self.sizes.get(variant)), seed)
         cli = self._parse(variant, merge(config, more | {"seed_everything": seed}))
         probed = self.probes.lengths if self.probes else ()
         for key, length in (*(("lengths", n) for n in self.lengths), *(("probes.lengths", n) for n in probed)):
@@ -172,6 +175,14 @@ class Comparison:
             **({"numbers_probe": asdict(self.numbers_probe)} if self.numbers_probe else {}),
             **({"probes": self.probes.as_dict()} if self.probes else {}),
         }
+
+    @property
+    def seeds_there(self) -> list[int]:
+        """The seeds, and after them those that runs in the folder have finished with before."""
+        finished = {
+            run.seed for run in load_runs(self.output) if run.state == "finished" and run.variant in self.variants
+        }
+        return [*self.seeds, *sorted(finished - set(self.seeds))]
 
     def refuse_other_runs(self, rates: Mapping[str, float] | None = None) -> None:
         """Raise :class:`ConfigError` if the folder holds a run that this comparison would make differently.
@@ -232,13 +243,15 @@ def read_comparison(
     for name, overrides in named.items():
         _check_name(name, places)
         variants[name] = merge(_mapping(overrides or {}, f"variants.{name}", places), settings)
+    base = merge(base, settings)
     name = raw.get("name") or path.stem
     baseline = _baseline(raw, variants, places)
+    check_starts(base, variants, raw, places)
     seeds = _seeds(raw.get("seeds", [0]) if seeds is None else list(seeds), places)
     settings = settings or {}
     return Comparison(
         name=str(name),
-        base=merge(base, settings),
+        base=base,
         variants=variants,
         baseline=baseline,
         seeds=seeds,

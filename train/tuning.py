@@ -82,7 +82,7 @@ class Trial:
     @property
     def diverged(self) -> bool:
         """Whether training stopped because its numbers were no longer usable, the end of a rate that is too high."""
-        return self.run.failure is not None and "layer" in self.run.failure
+        return self.run.diverged
 
     @property
     def ended(self) -> bool:

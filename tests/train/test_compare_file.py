@@ -1,5 +1,7 @@
 """Reading comparison files, and what is refused."""
 
+import json
+
 import pytest
 import yaml
 from lmzoo.train.analyze_settings import AnalysisSettings
@@ -7,6 +9,7 @@ from lmzoo.train.cli import main as lmzoo_main
 from lmzoo.train.compare import compare, main
 from lmzoo.train.comparison import output_of, read_comparison
 from lmzoo.train.config import ConfigError, load_yaml
+from lmzoo.train.training_cli import TrainingCLI
 
 
 @pytest.fixture
@@ -165,6 +168,48 @@ def test_seeds_of_the_command_line(comparison, write, tmp_path, monkeypatch, wor
         main([str(write(comparison)), "--output", str(tmp_path / "out"), "--seeds", words, "--variants", "alibi"]) == 0
     )
     assert asked == seeds
+
+
+def test_every_seed_goes_on_from_the_model_of_its_own(comparison, write, monkeypatch):
+    comparison["overrides"] = {"init_from": "runs/first/seed-{seed}"}
+    comparison["variants"]["alibi"]["init_from"] = "runs/{seed}/alibi-{seed}"
+    read = read_comparison(write(comparison))
+    assert read.as_yaml()["base"]["init_from"] == "runs/first/seed-{seed}"
+    starts = []
+    monkeypatch.setattr(TrainingCLI, "__init__", lambda self, *_, config, **__: starts.append(config["init_from"]))
+    monkeypatch.setattr(TrainingCLI, "resolved", lambda self: {})
+    for variant, seed in (("rotary", 0), ("rotary", 12), ("alibi", 3)):
+        read.plan(variant, seed)
+    assert starts == ["runs/first/seed-0", "runs/first/seed-12", "runs/3/alibi-3"]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"overrides": {"init_from": "runs/{sed}"}}, "overrides.init_from: expected a folder, in which {seed} stands"),
+        ({"overrides": {"init_from": "runs/one"}, "tuning": True}, "overrides.init_from: expected null where there is"),
+    ],
+)
+def test_a_start_that_does_not_fit_is_refused(comparison, write, change, message):
+    with pytest.raises(ConfigError) as caught:
+        read_comparison(write(comparison | change))
+    assert message in str(caught.value)
+    comparison["variants"]["alibi"] |= {"init_from": change["overrides"]["init_from"]}
+    with pytest.raises(ConfigError, match=r"config.yaml:\d+: variants.alibi.init_from: expected"):
+        read_comparison(write(comparison | {key: value for key, value in change.items() if key != "overrides"}))
+
+
+def test_seeds_that_are_finished_stay_when_others_are_added(comparison, write, tmp_path, monkeypatch):
+    monkeypatch.setattr("lmzoo.train.compare.run_all", lambda *_, **__: [])
+    output = tmp_path / "out"
+    for seed, finished in ((1, True), (0, True), (7, False)):
+        folder = output / "alibi" / f"seed-{seed}"
+        folder.mkdir(parents=True)
+        (folder / "results.json").write_text(json.dumps({"finished": finished}))
+    monkeypatch.setattr("lmzoo.train.compare.evaluate_all", lambda *_, **__: [])
+    monkeypatch.setattr("lmzoo.train.compare._finish", lambda *_: None)
+    assert main([str(write(comparison)), "--output", str(output), "--seeds", "3", "--variants", "rotary"]) == 0
+    assert load_yaml(output / "comparison.yaml")["seeds"] == [3, 0, 1]
 
 
 def test_where_the_runs_go(comparison, write, tmp_path):

@@ -37,6 +37,8 @@ class Metric:
         read: the figures of all runs that have one.
         settings: by name.
         needs: what a comparison has to ask for so that there are such figures.
+        exact: whether it is counted and not estimated, so that equal differences leave nothing to chance.
+        floor: what it is where nothing is solved; None where there is no such value.
         is_difference: whether it is a difference in itself, so that a claim may hold it against zero or a bound.
     """
 
@@ -47,6 +49,8 @@ class Metric:
     settings: Mapping[str, Setting] = field(default_factory=dict)
     needs: str = "runs that are finished"
     is_difference: bool = False
+    exact: bool = False
+    floor: float | None = None
 
 
 def choices(names: Sequence[Any], default: Any) -> Setting:

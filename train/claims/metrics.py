@@ -87,6 +87,7 @@ METRICS: dict[str, Metric] = {
         reading.exact_match,
         _EXACT,
         "the key numbers_probe of the comparison",
+        floor=0.0,
     ),
     **{
         name: Metric(title, "bits per byte", _RELATIVE, reading.text_loss(name), {}, "the key numbers_probe")
@@ -103,6 +104,7 @@ METRICS: dict[str, Metric] = {
             reading.passkey(name),
             {"multiple": Setting(1)},
             "the key probes of the comparison, with passkey at that length",
+            floor=0.0,
         )
         for name, title in (("accuracy", "answered"), ("ranked_first", "ranked first"))
     },
@@ -113,7 +115,10 @@ METRICS: dict[str, Metric] = {
         reading.copying,
         {"multiple": Setting(1)},
         "the key probes of the comparison, with copy at that length",
+        floor=0.0,
     ),
-    "parameters": Metric("Parameters", "", _RELATIVE, reading.of_passport("parameters")),
-    "head_parameters": Metric("Parameters of the head", "", _RELATIVE, reading.of_passport("head_parameters")),
+    **{
+        name: Metric(title, "", _RELATIVE, reading.of_passport(name), exact=True)
+        for name, title in (("parameters", "Parameters"), ("head_parameters", "Parameters of the head"))
+    },
 }

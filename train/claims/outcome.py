@@ -21,7 +21,8 @@ class Outcome:
         differences: variant - baseline by seed, of logarithms where the claim is relative; None where not tested.
         low, high: ends of the 95 % t interval of the mean difference, on the same scale; NaN where not tested.
         p: of the paired t test against zero or the claimed bound.
-        adjusted_p: by Holm over the claims of the paper that were tested.
+        size_p: of the same test against the claimed size; NaN where none is claimed.
+        adjusted_p, adjusted_size_p: by Holm over the claims of the paper that are measured.
         variant_mean, baseline_mean: of the plain figures over the seeds in common.
         documents: 95 % interval of the mean difference, in nats a unit, from resampling documents: the noise of the
             evaluation alone; None where the records carry no sums by document.
@@ -36,7 +37,9 @@ class Outcome:
     low: float = math.nan
     high: float = math.nan
     p: float = math.nan
+    size_p: float = math.nan
     adjusted_p: float = math.nan
+    adjusted_size_p: float = math.nan
     variant_mean: float = math.nan
     baseline_mean: float = math.nan
     documents: tuple[float, float] | None = None
@@ -62,6 +65,8 @@ class Outcome:
             "high": self.high,
             "p": self.p,
             "holm_adjusted_p": self.adjusted_p,
+            "size_p": self.size_p,
+            "holm_adjusted_size_p": self.adjusted_size_p,
             "variant_mean": self.variant_mean,
             "baseline_mean": self.baseline_mean,
             "documents_low": None if self.documents is None else self.documents[0],

@@ -33,8 +33,9 @@ def claims_plot(outcomes: Sequence[Outcome]) -> Plot:
         title="Difference and claim",
         caption="Mean difference to the baseline with its 95 % interval over seeds; the diamond is the size that was "
         "claimed, or the bound, and the vertical line no difference. Every row has a scale of its own: compare a bar "
-        "with its own line and diamond, and read sizes in the figures. Circle: supported; cross: not supported; "
-        "square: tie; hollow circle: not tested.",
+        "with its own line and diamond, and read sizes in the figures. An interval stands for its claim alone; the "
+        "verdicts are corrected for how many claims a paper makes. Circle: supported; cross: not supported; square: "
+        "tie; hollow circle: not tested.",
         alt=f"Forest plot of {len(outcomes)} claims: {words.counts(outcomes)}.",
         height=0.25 + 0.44 * sum(map(_room, rows)),
         narrow_height=0.25 + 0.58 * sum(map(_room, rows)),

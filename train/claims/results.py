@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from ..config import ConfigError, load_yaml
 from ..extrapolation.probes.settings import PROBES_FILE
 from ..extrapolation.records import read_lines
 from ..number_records import NUMBERS_FILE
+from ..report.fates import Fates, fates_of
 from ..report.load import ANALYSIS_FILE, COMPARISON_FILE, Comparison, load_comparison
 from ..report.rows import RECORDS, extra_rows, record_rows
 
@@ -26,6 +27,7 @@ class Results:
         place: the folder they are from.
         records: perplexities, also of extrapolations, with passports and what the run cost.
         analysis, numbers, probes: of ``lmzoo analyze``, ``lmzoo numbers`` and ``lmzoo probe``.
+        fates: what became of each run that was asked for; not known where there are JSON Lines alone.
     """
 
     name: str
@@ -34,6 +36,7 @@ class Results:
     analysis: list[Row]
     numbers: list[Row]
     probes: list[Row]
+    fates: Fates = field(default_factory=dict, kw_only=True)
 
 
 def results_of(comparison: Comparison) -> Results:
@@ -46,6 +49,7 @@ def results_of(comparison: Comparison) -> Results:
         extra[ANALYSIS_FILE],
         extra[NUMBERS_FILE],
         extra[PROBES_FILE.name],
+        fates=fates_of(comparison),
     )
 
 

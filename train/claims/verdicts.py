@@ -7,14 +7,15 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from ..config import ConfigError
+from ..report.fates import Fates, diverged, lost
 from ..report.formats import listed
 from ..report.passport import WORDS
 from ..statistics.bootstrap import bootstrap_interval
 from ..statistics.holm import holm
-from ..statistics.paired import Paired, paired
+from ..statistics.paired import ROUNDING, Paired, paired
 from .claim import Claim, ClaimsFile, Paper
 from .figures import Figure, differing
-from .judge import judge, threshold
+from .judge import claimed, is_bound, judge, threshold, without_diverged
 from .metrics import METRICS
 from .outcome import Outcome
 from .results import Results
@@ -28,13 +29,43 @@ def verdicts(files: Sequence[ClaimsFile], results: Sequence[Results]) -> list[Ou
     """
     found: list[Outcome] = []
     for file in files:
-        own = [_decide(file.paper, claim, results) for claim in file.claims]
-        adjusted = holm([outcome.p for outcome in own])
-        found += [replace(outcome, adjusted_p=p) for outcome, p in zip(own, adjusted, strict=True)]
+        own = [_measured(file.paper, claim, results) for claim in file.claims]
+        estimated = [bool(claim.metric) and not METRICS[claim.metric].exact for claim in file.claims]
+        sized = [
+            one and claimed(c) is not None and not is_bound(c) for one, c in zip(estimated, file.claims, strict=True)
+        ]
+        adjusted = _corrected([outcome.p for outcome in own], estimated)
+        of_size = _corrected([outcome.size_p for outcome in own], sized)
+        fates = {one.name: one.fates for one in results}
+        found += [
+            _judged(replace(outcome, adjusted_p=p, adjusted_size_p=size_p), fates.get(outcome.claim.comparison, {}))
+            for outcome, p, size_p in zip(own, adjusted, of_size, strict=True)
+        ]
     return found
 
 
-def _decide(paper: Paper, claim: Claim, results: Sequence[Results]) -> Outcome:
+def _corrected(p_values: Sequence[float], counted: Sequence[bool]) -> list[float]:
+    """Holm over those that are counted; one of them without a p counts as one that shows nothing, and stays NaN."""
+    family = [1.0 if count and math.isnan(p) else p for p, count in zip(p_values, counted, strict=True)]
+    return [math.nan if math.isnan(p) else one for p, one in zip(p_values, holm(family), strict=True)]
+
+
+def _judged(outcome: Outcome, fates: Fates) -> Outcome:
+    """What was measured, with its verdict and the remark to it before its own."""
+    claim, differences = outcome.claim, outcome.differences
+    if outcome.verdict == "not tested" or differences is None:
+        return outcome
+    p, size_p = outcome.adjusted_p, outcome.adjusted_size_p
+    if math.isnan(outcome.p):  # counted, not estimated: what is not equal differs
+        size = claimed(claim)
+        p = 1.0 if abs(differences.mean) <= ROUNDING and not is_bound(claim) else 0.0
+        size_p = 1.0 if size is None or abs(differences.mean - size) <= ROUNDING else 0.0
+    found = judge(differences.mean, (outcome.low, outcome.high), p, size_p, claim)
+    verdict, remark = without_diverged(*found, claim, diverged(fates))
+    return replace(outcome, verdict=verdict, remark="; ".join(filter(None, [remark, outcome.remark])))
+
+
+def _measured(paper: Paper, claim: Claim, results: Sequence[Results]) -> Outcome:
     if claim.not_tested:
         return Outcome(paper, claim, "not tested", claim.not_tested)
     own = [one for one in results if one.name == claim.comparison]
@@ -43,16 +74,17 @@ def _decide(paper: Paper, claim: Claim, results: Sequence[Results]) -> Outcome:
         raise ConfigError(f"expected one folder of the comparison {claim.comparison}, got {folders}", key="--runs")
     if not own:
         return Outcome(paper, claim, "not tested", f"there are no results of the comparison {claim.comparison}")
-    return _decide_by(paper, claim, own[0])
+    return _measured_by(paper, claim, own[0])
 
 
-def _decide_by(paper: Paper, claim: Claim, results: Results) -> Outcome:
+def _measured_by(paper: Paper, claim: Claim, results: Results) -> Outcome:
     metric = METRICS[claim.metric]
     names = [claim.variant] if claim.baseline is None else [claim.variant, claim.baseline]
     figures = [figure for figure in metric.read(results, claim.protocol) if figure.variant in names]
+    missing = [text for name in names if (text := lost(results.fates, name))]
 
     def untested(reason: str, **fields: object) -> Outcome:
-        outcome = Outcome(paper, claim, "not tested", reason, place=str(results.place))
+        outcome = Outcome(paper, claim, "not tested", "; ".join([reason, *missing]), place=str(results.place))
         return replace(outcome, **fields)  # type: ignore[arg-type]
 
     for name in names:
@@ -74,11 +106,19 @@ def _decide_by(paper: Paper, claim: Claim, results: Results) -> Outcome:
     if differences.n < 2:
         what = "one seed" if differences.n else "no seed"
         return untested(f"{what} {'in common' if claim.baseline else 'so far'}: no verdict below two", **fields)
-    low, high = differences.interval()
-    if math.isnan(low):
+    if math.isnan(differences.sd):
         return untested("a run has no figure, or one without a logarithm", **fields)
-    verdict, remark = judge(low, high, claim)
-    outcome = Outcome(paper, claim, verdict, remark, low=low, high=high, p=differences.p_value(threshold(claim)))
+    if metric.floor is not None and all(figure.value == metric.floor for figure in used):
+        return untested("neither solves it: every figure is 0 %", **fields)
+    low, high = differences.interval()
+    p, size, size_p = differences.p_value(threshold(claim)), claimed(claim), math.nan
+    if differences.sd == 0 and metric.exact:
+        low, high, p = differences.mean, differences.mean, math.nan
+    elif differences.sd == 0 and (abs(differences.mean) > ROUNDING or is_bound(claim)):
+        return untested("every seed differs by the same: without spread there is no test", **fields)
+    elif size is not None and not is_bound(claim):
+        size_p = differences.p_value(size)
+    outcome = Outcome(paper, claim, "tie", "; ".join(missing), low=low, high=high, p=p, size_p=size_p)
     return replace(outcome, place=str(results.place), **fields)  # type: ignore[arg-type]
 
 

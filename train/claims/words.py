@@ -56,8 +56,12 @@ def tests(outcome: Outcome) -> str:
     """The p-values and the seeds; empty where nothing was tested."""
     if outcome.verdict == "not tested" or outcome.differences is None:
         return ""
-    own, adjusted = p_value(outcome.p), p_value(outcome.adjusted_p)
-    return f"{outcome.differences.n} seeds, p {own}, by Holm {adjusted}"
+    if outcome.differences.sd == 0:
+        return f"{outcome.differences.n} seeds, which all say the same"
+    text = f"{outcome.differences.n} seeds, p {p_value(outcome.p)}, by Holm {p_value(outcome.adjusted_p)}"
+    if math.isnan(outcome.size_p):
+        return text
+    return f"{text}; of the claimed size p {p_value(outcome.size_p)}, by Holm {p_value(outcome.adjusted_size_p)}"
 
 
 def documents(outcome: Outcome) -> str:

@@ -33,13 +33,18 @@ def test_cells(tested: Tested | None) -> list[Cell]:
     ]
 
 
-def test_note(metric: str, baseline: str, effect: float) -> str:
-    """What the columns of the tests mean."""
+def test_note(metric: str, baseline: str, effect: float | None) -> str:
+    """What the columns of the tests mean; None for an ``effect`` where no column says how many seeds it needs."""
     name = metric.replace("_", " ")
-    return (
+    text = (
         f"Δ is the mean difference to {baseline}, paired by seed, with its 95 % t interval; of perplexities that of "
         f"their logarithms, shown as a ratio. p: paired t test of log {name}, adjusted by Holm over the variants of "
-        f"the table. {MEANING[0].upper()}{MEANING[1:]} Seeds for {percent(effect)}: how many would see a {name} that "
+        f"the table. {MEANING[0].upper()}{MEANING[1:]}"
+    )
+    if effect is None:
+        return text
+    return (
+        f"{text} Seeds for {percent(effect)}: how many would see a {name} that "
         f"differs by {percent(effect)} with 80 % power at 5 % (one test, before Holm), were the spread of the paired "
         "differences as observed here, which few seeds tell only roughly."
     )

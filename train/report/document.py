@@ -51,7 +51,8 @@ class Document:
         sections: tables and pictures; none is empty.
         colours: for each variant its colour on a light and on a dark page, as in the plots.
         rule: when figures share a table.
-        troubles: runs that failed, are unfinished or missing, and anything left out; empty when all is well.
+        troubles: runs that failed or are unfinished, and anything left out; empty when all is well.
+        missing: the seeds of each variant that were asked for and not begun.
         repeats: how each variant's row is made again.
     """
 
@@ -64,8 +65,15 @@ class Document:
     passports: list[Passport]
     rule: str
     troubles: list[tuple[str, str]]
+    missing: dict[str, list[int]]
     repeats: Repeats
     colours: dict[str, tuple[str, str]]
+
+    @property
+    def missing_runs(self) -> str:
+        """How many runs were asked for and not begun, in words; empty where none."""
+        n = sum(map(len, self.missing.values()))
+        return f"{n} run{'s' * (n > 1)} not made yet" if n else ""
 
     @property
     def plots(self) -> list[Plot]:
@@ -101,6 +109,7 @@ def build_document(comparison: Comparison) -> Document:
         passports=[_passport(group) for group in groups],
         rule=RULE,
         troubles=[*_troubles(comparison), *tuning.troubles()],
+        missing=_missing(comparison),
         repeats=Repeats(comparison),
         colours={name: (light[name][0], dark[name][0]) for name in comparison.variants},
     )
@@ -183,10 +192,13 @@ def _troubles(comparison: Comparison) -> list[tuple[str, str]]:
     if comparison.probe:
         without = [f"{run.variant}, seed {run.seed}" for run in comparison.finished if not run.probes]
         troubles += [(name, "not probed; run the comparison again to go on") for name in without]
-    missing: dict[str, list[str]] = {}
-    for variant, seed in comparison.missing:
-        missing.setdefault(variant, []).append(str(seed))
-    troubles += [(name, f"not run yet: seed {listed(seeds)}") for name, seeds in missing.items()]
     if comparison.strays:
         troubles.append((listed(comparison.strays), f"not in {COMPARISON_FILE} and left out of this report"))
     return troubles
+
+
+def _missing(comparison: Comparison) -> dict[str, list[int]]:
+    missing: dict[str, list[int]] = {}
+    for variant, seed in comparison.missing:
+        missing.setdefault(variant, []).append(seed)
+    return missing

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import pandas as pd
 
 from ..statistics.family import family
-from ..statistics.spread import Spread, summarise
+from ..statistics.spread import Spread, lowest, paired_means, summarise
 from .costs import COLUMNS, cost_table, memory_sentence, speed_sentence
 from .differences import ratio_cell, test_cells, test_columns, test_note
+from .fates import diverged, fates_of, lost_note
 from .formats import NONE, listed, p_value, plain, plus_minus
 from .load import Comparison
 from .passport import Group
@@ -32,8 +32,8 @@ def glance_table(comparison: Comparison, groups: Sequence[Group]) -> Table | Non
     costs = cost_table(comparison)
     if costs is None:
         return None
-    columns: list[str] = []
-    cells: dict[str, list[Cell]] = {name: [] for name in comparison.variants}
+    columns = ["Runs"]  # first, where a narrow screen shows it: what the figures are means of
+    cells = {name: [_runs(comparison, name)] for name in comparison.variants}
     notes: list[str] = []
     splits = list(dict.fromkeys(group.split for group in groups))[::-1]
     for split in splits:
@@ -54,11 +54,8 @@ def glance_table(comparison: Comparison, groups: Sequence[Group]) -> Table | Non
         columns.append(column)
         for name in comparison.variants:
             cells[name].append(of_costs[name][COLUMNS.index(column)] if name in of_costs else Cell(NONE))
-    columns.append("Runs")
-    for name in comparison.variants:
-        cells[name].append(Cell(_runs(comparison, name)))
     rows = [TableRow(name, cells[name], name == comparison.baseline) for name in comparison.variants]
-    notes += [speed_sentence(comparison), memory_sentence(comparison.finished)]
+    notes += [*lost_note(fates_of(comparison)), speed_sentence(comparison), memory_sentence(comparison.finished)]
     sentence = software_sentence(pd.concat([group.records for group in groups])) if groups else ""
     return Table(GLANCE, columns, rows, sentence, notes)
 
@@ -75,13 +72,11 @@ def _add_figures(
     """Append the metric's column, and that of its difference to the baseline, to every variant's row."""
     summary = summarise(group.records, metric, comparison.variants)
     digits = figure_digits(metric, summary)
-    lowest = min((s.mean for s in summary.values() if not math.isnan(s.mean)), default=None)
+    best = lowest(paired_means(group.records, metric, comparison.variants)[0])
     columns += [f"{TITLES[metric]}, {group.split}", *([DELTA] if difference else [])]
     for name in comparison.variants:
         own = summary.get(name)
-        cells[name].append(
-            Cell(plain(own.mean, digits), plus_minus(own, digits), own.mean == lowest) if own else Cell(NONE)
-        )
+        cells[name].append(Cell(plain(own.mean, digits), plus_minus(own, digits), name in best) if own else Cell(NONE))
         if difference:
             cells[name].append(delta_cell(comparison, group.records, metric, name, digits))
 
@@ -89,44 +84,58 @@ def _add_figures(
 def _add_tests(comparison: Comparison, group: Group, columns: list[str], cells: dict[str, list[Cell]]) -> list[str]:
     """Append what the tests against the baseline say; returns the note that explains them."""
     metric = _tested(group)
-    tested = family(group.records, metric, comparison.variants, comparison.baseline, effect=comparison.effect)
+    tested = family(
+        group.records,
+        metric,
+        comparison.variants,
+        comparison.baseline,
+        diverged=diverged(fates_of(comparison)),
+    )
     if not tested:
         return []
-    columns += test_columns(comparison.effect)
+    # the seeds that an effect would need stand in the tables of quality: here every column counts
+    columns += test_columns(comparison.effect)[:2]
     for name in comparison.variants:
-        cells[name] += test_cells(tested.get(name))
-    return [test_note(metric, comparison.baseline, comparison.effect)]
+        cells[name] += test_cells(tested.get(name))[:2]
+    return [test_note(metric, comparison.baseline, None)]
 
 
 def headline(comparison: Comparison, groups: Sequence[Group]) -> str:
-    """One sentence: the lowest figure of the last split, with the baseline's beside it. No claim beyond that."""
+    """One sentence: the lowest figure of the last split, with the baseline's beside it. No claim beyond that.
+
+    Variants are ranked over the seeds that all of them have: another seed alone can make a mean lower.
+    """
     last = [group for group in groups if groups and group.split == groups[-1].split]
     if not last:
         return "No run is finished yet."
     if len(last) > 1:
         return "The runs were not scored alike, so no single figure ranks them."
     metric = _metrics(last[0])[0]
-    summary = summarise(last[0].records, metric, comparison.variants)
-    finite = {name: s for name, s in summary.items() if not math.isnan(s.mean)}
-    if not finite:
-        return "No run has a figure to rank by."
-    lowest = min(s.mean for s in finite.values())
-    best = [name for name, s in finite.items() if s.mean == lowest]
-    digits = figure_digits(metric, summary)
+    records = last[0].records
+    means, seeds = paired_means(records, metric, comparison.variants)
+    if not means:
+        what = "seed has a figure of every variant" if records[metric].notna().any() else "run has a figure"
+        return f"No {what} to rank by."
+    common = summarise(records[records["seed"].isin(seeds)], metric, list(means))
+    best = lowest(means)
+    digits = figure_digits(metric, common)
     text = (
         f"{listed(best)} {'has' if len(best) == 1 else 'have'} the lowest {last[0].split} {TITLES[metric].lower()}: "
-        f"{_spelt(finite[best[0]], digits)}"
+        f"{_spelt(common[best[0]], digits)}"
     )
-    if comparison.baseline in finite and comparison.baseline not in best:
-        text += f", against {_spelt(finite[comparison.baseline], digits)} of the baseline {comparison.baseline}"
-        tested = family(last[0].records, _tested(last[0]), comparison.variants, comparison.baseline)[best[0]]
+    if comparison.baseline in means and comparison.baseline not in best:
+        text += f", against {_spelt(common[comparison.baseline], digits)} of the baseline {comparison.baseline}"
+        gone = diverged(fates_of(comparison))
+        tested = family(records, _tested(last[0]), comparison.variants, comparison.baseline, diverged=gone)[best[0]]
         if tested.differences.n:
             text += f" ({_tested(last[0]).replace('_', ' ')} {ratio_cell(tested.differences)}".removesuffix(" n=1")
             text += f"; Holm-adjusted p {p_value(tested.adjusted_p)}" if tested.differences.n > 1 else ""
             text += f": {tested.verdict})"
-    counts = {s.n for s in finite.values()}
-    few = min(counts)
-    return f"{text}. " + ("One seed: no verdict." if few < 2 else f"{few} seeds{' or more' * (len(counts) > 1)}.")
+    counts = [int((records["variant"] == name).sum()) for name in means]
+    if max(counts) > len(seeds):
+        which = f"seed{'s' * (len(seeds) > 1)} {listed([str(seed) for seed in seeds])}"
+        return f"{text}. Ranked over what all variants have, {which}; fewest seeds of a variant: {min(counts)}."
+    return f"{text}. " + ("One seed: no verdict." if len(seeds) < 2 else f"{len(seeds)} seeds.")
 
 
 def _tested(group: Group) -> str:
@@ -142,7 +151,8 @@ def _spelt(spread: Spread, digits: int) -> str:
     return plain(spread.mean, digits) if spread.n == 1 else f"{plain(spread.mean, digits)} {plus_minus(spread, digits)}"
 
 
-def _runs(comparison: Comparison, variant: str) -> str:
-    done = sum(run.variant == variant for run in comparison.finished)
-    asked = len(comparison.seeds)
-    return f"{done}" if done >= asked else f"{done} of {asked}"
+def _runs(comparison: Comparison, variant: str) -> Cell:
+    fates = list(fates_of(comparison)[variant].values())
+    done, asked = fates.count("finished"), len(comparison.seeds)
+    gone = [f"{n} {fate}" for fate in ("diverged", "failed") if (n := fates.count(fate))]
+    return Cell(f"{done}" if done >= asked else f"{done} of {asked}", f"({', '.join(gone)})" if gone else "")

@@ -61,6 +61,11 @@ class Run:
         return "failed" if self.failure is not None else "unfinished"
 
     @property
+    def diverged(self) -> bool:
+        """Whether training stopped because its numbers were no longer usable."""
+        return self.failure is not None and "layer" in self.failure
+
+    @property
     def reason(self) -> str:
         """Why a failed run failed, with the step where it is known; empty otherwise."""
         if self.failure is None:

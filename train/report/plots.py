@@ -21,6 +21,8 @@ from .theme import Theme
 
 # The first part of training is far above the rest; the frame begins where it has passed.
 _HIDDEN_START = 0.08
+# More lines than this have no room for their names beside each other.
+_MANY = 10
 
 
 def loss_plots(comparison: Comparison) -> list[Plot]:
@@ -60,7 +62,7 @@ def _curve_plot(comparison: Comparison, one: CurveSet, frame: pd.DataFrame, what
             file=f"loss-{what}{'' if one.of == 1 else f'-{one.place}'}.png",
             title=f"{what.capitalize()} loss"
             + ("" if one.of == 1 else f" ({one.place} of {one.of}: runs of one tokenizer and text)"),
-            caption=f"{caption} {_strokes(frame)}{_hidden(frame)}",
+            caption=f"{caption} {_strokes(frame)}{_hidden(frame)}{_greyed(comparison, frame)}",
             alt=_alt(f"{what} cross-entropy", frame),
         )
     ]
@@ -69,8 +71,12 @@ def _curve_plot(comparison: Comparison, one: CurveSet, frame: pd.DataFrame, what
 def _draw_curves(axes: Axes, theme: Theme, comparison: Comparison, frame: pd.DataFrame) -> None:
     styles = theme.styles(comparison.variants, comparison.baseline)
     present = [name for name in comparison.variants if (frame["variant"] == name).any()]
+    named = _named(comparison, frame)
+    for name in (n for n in present if n not in named):
+        shown = mean_curve(frame, name)
+        axes.plot(shown["tokens"], shown["smooth"], color=theme.quiet, linewidth=0.8, alpha=0.4)
     ends: dict[str, tuple[float, float, str]] = {}
-    for name in [*(n for n in present if n != comparison.baseline), *(n for n in present if n == comparison.baseline)]:
+    for name in named:
         colour, stroke = styles[name]
         own = frame[frame["variant"] == name]
         seeds = [curve for _, curve in own.groupby("seed")]
@@ -103,6 +109,32 @@ def _draw_curves(axes: Axes, theme: Theme, comparison: Comparison, frame: pd.Dat
     axes.set_ylabel("nats per token")
     axes.figure.canvas.draw()  # settles the layout, from which the labels' distances are taken
     label_ends(axes, {name: end for name, end in ends.items() if math.isfinite(end[1])})
+
+
+def _named(comparison: Comparison, frame: pd.DataFrame) -> list[str]:
+    """The variants whose lines have a name and a colour, the baseline last; of many the best and the worst beside it.
+
+    They are ranked by where their lines end, among those that came as far as the furthest.
+    """
+    present = [name for name in comparison.variants if (frame["variant"] == name).any()]
+    if len(present) > _MANY:
+        curves = {name: mean_curve(frame, name) for name in present}
+        furthest = max((float(own["tokens"].max()) for own in curves.values() if not own.empty), default=math.nan)
+        last = {
+            name: float(own["smooth"].iloc[-1])
+            for name, own in curves.items()
+            if not own.empty and own["tokens"].max() == furthest and math.isfinite(own["smooth"].iloc[-1])
+        }
+        extremes = {min(last, key=last.__getitem__), max(last, key=last.__getitem__)} if last else set()
+        present = [name for name in present if name in extremes | {comparison.baseline}]
+    return sorted(present, key=lambda name: name == comparison.baseline)
+
+
+def _greyed(comparison: Comparison, frame: pd.DataFrame) -> str:
+    lines, named = frame["variant"].nunique(), _named(comparison, frame)
+    if len(named) == lines:
+        return ""
+    return f" Of {lines} lines only the baseline, the best and the worst at the end are named; the others are grey."
 
 
 def _limits(frame: pd.DataFrame) -> tuple[float, float]:

@@ -19,7 +19,7 @@ class Repeat:
     """One variant's row again.
 
     Attributes:
-        command: trains and evaluates the variant with all its seeds, and writes a report of it.
+        command: trains and evaluates the variant with the seeds it has finished, and writes a report of it.
         runs: for each finished seed its label and the command that trains that run alone.
         facts: what the runs were made with and what they took, by name, as far as not all rows share it.
     """
@@ -58,12 +58,16 @@ class Repeats:
             for name, own in runs.items()
         ]
 
-    def command(self, variants: Iterable[str], seeds: Iterable[int] | None = None) -> str:
-        """``lmzoo compare`` for some variants, with the report's seeds if none are given, into a folder of its own."""
-        chosen = ",".join(map(str, self.comparison.seeds if seeds is None else seeds))
+    def command(self, variants: Sequence[str], seeds: Iterable[int] | None = None) -> str:
+        """``lmzoo compare`` for some variants, into a folder of its own.
+
+        With the seeds that they have finished if none are given, the comparison's where they have finished none.
+        """
+        finished = {run.seed for run in self.comparison.finished if run.variant in variants}
+        chosen = sorted(finished) or self.comparison.seeds if seeds is None else seeds
         file = self.comparison.output / COMPARISON_FILE
         words = ["lmzoo", "compare", str(file), "--variants", ",".join(variants)]
-        return shlex.join([*words, "--seeds", chosen, "--output", str(self._again)])
+        return shlex.join([*words, "--seeds", ",".join(map(str, chosen)), "--output", str(self._again)])
 
     @property
     def _again(self) -> Path:

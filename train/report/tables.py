@@ -9,8 +9,9 @@ import pandas as pd
 
 from ..statistics.family import family
 from ..statistics.paired import paired_differences
-from ..statistics.spread import Spread, summarise
+from ..statistics.spread import Spread, lowest, paired_means, summarise
 from .differences import NATS, difference_cell, nats_cells, ratio_cell, test_cells, test_columns, test_note
+from .fates import diverged, fates_of, lost_note
 from .formats import NONE, perplexity_digits, plain, plus_minus, short_hash
 from .load import Comparison, absent
 from .passport import DEBIASED, TOKENIZER, WORDS, Group, debiased
@@ -109,26 +110,26 @@ def _quality(comparison: Comparison, records: pd.DataFrame, metrics: list[str], 
     for metric in metrics:
         summary = summarise(records, metric, names)
         digits = figure_digits(metric, summary)
-        lowest = min((s.mean for s in summary.values() if not math.isnan(s.mean)), default=None)
+        best = lowest(paired_means(records, metric, names)[0])
         columns += [TITLES[metric], DELTA]
         for name in names:
             single = single or summary[name].n == 1
             by_variant[name] += [
-                Cell(
-                    plain(summary[name].mean, digits), plus_minus(summary[name], digits), summary[name].mean == lowest
-                ),
+                Cell(plain(summary[name].mean, digits), plus_minus(summary[name], digits), name in best),
                 delta_cell(comparison, records, metric, name, digits),
             ]
     notes = [
-        "Mean ± standard deviation (n − 1) over seeds; the lowest mean of a column is set bold, "
-        "which says nothing about whether it differs by more than chance."
+        "Mean ± standard deviation (n − 1) over seeds. The lowest mean of a column, over the seeds that all its rows "
+        "have, is set bold, which says nothing about whether it differs by more than chance."
     ]
     if has_baseline:
-        tested = family(records, metrics[0], names, comparison.baseline, effect=comparison.effect)
+        fates = fates_of(comparison)
+        effect, without = comparison.effect, diverged(fates)
+        tested = family(records, metrics[0], names, comparison.baseline, effect=effect, diverged=without)
         columns += [f"{DELTA} {NATS[metrics[0]]}", *test_columns(comparison.effect)]
         for name, nats in zip(names, nats_cells(tested, names), strict=True):
             by_variant[name] += [nats, *test_cells(tested.get(name))]
-        notes.append(test_note(metrics[0], comparison.baseline, comparison.effect))
+        notes += [test_note(metrics[0], comparison.baseline, comparison.effect), *lost_note(fates)]
     else:
         notes.append(f"No Δ: the baseline {comparison.baseline} has no figure in this table.")
     if single:

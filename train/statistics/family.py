@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import pandas as pd
@@ -41,6 +41,7 @@ def family(
     scale: Scale = "log",
     better: Better = "lower",
     effect: float = math.nan,
+    diverged: Collection[str] = (),
 ) -> dict[str, Tested]:
     """Test each of ``variants`` but the baseline; empty where the baseline has no rows.
 
@@ -52,13 +53,19 @@ def family(
         scale: of the differences; ``log`` for perplexities.
         better: which way the metric is better.
         effect: the size for which seeds are counted: a ratio less 1 on the log scale, else a difference.
+        diverged: of which a seed has no figure since its training diverged; none of them is called the better one.
     """
     present = set(frame["variant"])
     names = [name for name in variants if name != baseline and name in present] if baseline in present else []
     differences = [paired_differences(frame, metric, name, baseline, scale) for name in names]
     p_values = [one.p_value() for one in differences]
     size = math.log1p(effect) if scale == "log" else effect
+
+    def word(name: str, found: Word) -> Word:
+        ahead = {"better": name, "worse": baseline}.get(found)
+        return "diverged" if ahead in diverged else found
+
     return {
-        name: Tested(one, p, adjusted, verdict(one, adjusted, better), seeds_needed(size, one.sd))
+        name: Tested(one, p, adjusted, word(name, verdict(one, adjusted, better)), seeds_needed(size, one.sd))
         for name, one, p, adjusted in zip(names, differences, p_values, holm(p_values), strict=True)
     }

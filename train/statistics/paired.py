@@ -15,6 +15,9 @@ Scale = Literal["log", "linear"]
 
 LEVEL = 0.95
 
+ROUNDING = 1e-10
+"""Differences that lie no further apart are equal: 0.15 - 0.1 and 0.2 - 0.15 differ in the last digits alone."""
+
 
 @dataclass(frozen=True)
 class Paired:
@@ -49,19 +52,19 @@ class Paired:
 
     @property
     def sd(self) -> float:
-        """Standard deviation of the differences (n - 1); NaN below two, exactly 0 where all are equal."""
+        """Standard deviation of the differences (n - 1); NaN below two, exactly 0 where all are equal to rounding."""
         if self.n < 2 or not math.isfinite(self.mean):
             return math.nan
-        if len(set(self.values)) == 1:
+        if max(self.values) - min(self.values) <= ROUNDING:
             return 0.0
         return math.sqrt(math.fsum((value - self.mean) ** 2 for value in self.values) / (self.n - 1))
 
     def interval(self, level: float = LEVEL) -> tuple[float, float]:
-        """Mean ± t(1/2 + level/2, n - 1) sd / sqrt(n), Student's; both NaN below two seeds.
+        """Mean ± t(1/2 + level/2, n - 1) sd / sqrt(n), Student's; both NaN below two seeds and without any spread.
 
-        Where all differences are equal it is that one value, twice.
+        Equal differences do not make their mean certain: figures that count, such as right answers, agree by chance.
         """
-        if math.isnan(self.sd):
+        if math.isnan(self.sd) or self.sd == 0:
             return math.nan, math.nan
         half = float(stats.t.ppf(0.5 + level / 2, self.n - 1)) * self.sd / math.sqrt(self.n)
         return self.mean - half, self.mean + half
@@ -69,12 +72,12 @@ class Paired:
     def p_value(self, null: float = 0.0) -> float:
         """Two-sided p of the paired t test that the mean difference is ``null``; NaN below two seeds.
 
-        Without any spread the test has no t: then 1 where the differences equal ``null`` exactly, else 0.
+        Without any spread the test has no t: then 1 where the differences equal ``null``, else NaN.
         """
         if math.isnan(self.sd):
             return math.nan
         if self.sd == 0:
-            return 1.0 if self.mean == null else 0.0
+            return 1.0 if abs(self.mean - null) <= ROUNDING else math.nan
         return float(2 * stats.t.sf(abs(self.mean - null) / (self.sd / math.sqrt(self.n)), self.n - 1))
 
 

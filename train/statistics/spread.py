@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import pandas as pd
@@ -30,3 +30,20 @@ def summarise(frame: pd.DataFrame, metric: str, variants: Sequence[str]) -> dict
     """The metric's spread over seeds for each variant that has rows in ``frame`` (columns variant, seed, metric)."""
     values = {name: frame.loc[frame["variant"] == name, metric].tolist() for name in variants}
     return {name: spread(rows) for name, rows in values.items() if rows}
+
+
+def paired_means(frame: pd.DataFrame, metric: str, variants: Sequence[str]) -> tuple[dict[str, float], list[int]]:
+    """The mean of each variant over the seeds that all of them have, and these seeds; what can be ranked.
+
+    Variants without rows, or with a row that has no figure, are left out; without a common seed nothing is ranked.
+    """
+    figures = {name: frame[frame["variant"] == name].set_index("seed")[metric] for name in variants}
+    figures = {name: own for name, own in figures.items() if len(own) and own.notna().all()}
+    seeds = sorted(set.intersection(*(set(own.index) for own in figures.values()))) if figures else []
+    return ({name: float(own[seeds].mean()) for name, own in figures.items()} if seeds else {}), [int(s) for s in seeds]
+
+
+def lowest(means: Mapping[str, float]) -> list[str]:
+    """The variants of the lowest mean, in their order; none where there are no means."""
+    least = min(means.values(), default=math.nan)
+    return [name for name, mean in means.items() if mean == least]

@@ -23,7 +23,7 @@ def test_a_heads_comparison_decides_its_claims(results, extra_record, tmp_path, 
     assert f"+{100 * math.expm1(0.49):.1f} % [" in text
     assert "not supported (beyond the bound)" in text
     assert "at most +4 %" in text
-    assert "supported: the interval lies wholly on the claimed side" in text
+    assert "supported: the mean lies on the claimed side" in text
     assert (output / "claims.png").read_bytes().startswith(b"\x89PNG")
 
 

@@ -1,9 +1,10 @@
 """From JSON Lines to verdicts, with figures worked by hand."""
 
 import math
+from dataclasses import replace
 
 import pytest
-from lmzoo.train.claims import verdicts
+from lmzoo.train.claims import verdicts, words
 from lmzoo.train.claims.claim import Claim, ClaimsFile, Paper
 from lmzoo.train.claims.metrics import METRICS
 from lmzoo.train.claims.results import read_results
@@ -32,8 +33,8 @@ def test_a_lower_perplexity_is_supported_as_a_ratio(results):
     half = 4.302652729911275 * 0.01 / math.sqrt(3) / math.sqrt(3)  # sd of the three is 0.01 / sqrt 3
     assert (one.low, one.high) == pytest.approx((-0.29 / 3 - half, -0.29 / 3 + half))
     assert one.variant_mean == pytest.approx((math.exp(4.9) + math.exp(5.0) + math.exp(5.11)) / 3)
-    words = decide([folder], make_claim("word_perplexity", direction="lower"))[0]
-    assert words.mean == pytest.approx(one.mean * 100 / 80)
+    of_words = decide([folder], make_claim("word_perplexity", direction="lower"))[0]
+    assert of_words.mean == pytest.approx(one.mean * 100 / 80)
 
 
 def test_only_seeds_in_common_count_and_one_decides_nothing(results):
@@ -43,6 +44,34 @@ def test_only_seeds_in_common_count_and_one_decides_nothing(results):
     assert one.mean == pytest.approx(-1.0)
     assert math.isnan(one.low)
     assert one.as_row()["low"] is None
+
+
+@pytest.mark.parametrize(
+    ("fates", "direction", "verdict", "remark"),
+    [
+        ({"new": {2: "failed"}}, "lower", "supported", "1 of 3 seeds of new failed"),
+        (
+            {"new": {2: "diverged", 3: "not finished"}},
+            "lower",
+            "tie",
+            "of the seeds that did not diverge it would be supported; 1 of 4 seeds of new diverged, 1 not finished",
+        ),
+        ({"base": {2: "diverged"}}, "lower", "supported", "1 of 3 seeds of base diverged"),
+        ({"new": {2: "diverged"}}, "higher", "not supported", "the other way round; 1 of 3 seeds of new diverged"),
+        (
+            {"base": {2: "diverged"}},
+            "higher",
+            "tie",
+            "of the seeds that did not diverge it would be not supported; 1 of 3 seeds of base diverged",
+        ),
+    ],
+)
+def test_a_seed_that_is_lost_does_not_vanish(results, fates, direction, verdict, remark):
+    (read,) = read_results([results("two", {"base": [5.0, 5.1], "new": [4.9, 5.0001]})])
+    of_seed = {name: {0: "finished", 1: "finished"} | fates.get(name, {}) for name in ("base", "new")}
+    claim = make_claim("cross_entropy", unit="absolute", direction=direction)
+    (one,) = verdicts([ClaimsFile(PAPER, [claim])], [replace(read, fates=of_seed)])
+    assert (one.verdict, one.remark) == (verdict, remark)
 
 
 def test_what_is_missing_is_said(results):
@@ -93,6 +122,30 @@ def test_holm_goes_over_what_was_tested_of_a_paper(results):
     assert found[1].verdict == "tie"
 
 
+def test_claims_without_runs_count_and_counted_ones_do_not(results, extra_record):
+    more = [extra_record("new", s, x, passport={"head_parameters": 1}) for s, x in enumerate((4.9, 5.0, 5.14))]
+    folder = results("two", {"base": [5.0, 5.1, 5.2]}, more=more)
+    claim = make_claim("cross_entropy", unit="absolute", direction="lower")
+    sized = replace(claim, name="sized", size=0.5)
+    (alone,) = decide([folder], claim)
+    assert 0.017 < alone.p < 0.05
+    assert alone.verdict == "supported"
+    more_claims = [make_claim("head_parameters", direction="lower"), replace(claim, comparison="three"), sized]
+    first, counted, absent, of_size = decide([folder], claim, *more_claims)
+    assert first.adjusted_p == of_size.adjusted_p == pytest.approx(3 * alone.p)
+    assert (first.verdict, first.remark) == ("tie", "before Holm only")
+    assert counted.verdict == "supported"
+    assert math.isnan(counted.adjusted_p)
+    assert math.isnan(absent.adjusted_p)
+    # against the size it is the one test of its kind
+    assert of_size.size_p == of_size.adjusted_size_p == pytest.approx(of_size.differences.p_value(-0.5))
+    assert of_size.remark == "no difference seen, and one of the claimed size excluded"
+    assert words.tests(of_size) == (
+        f"3 seeds, p {alone.p:.3f}, by Holm {3 * alone.p:.3f}; of the claimed size p 0.001, by Holm 0.001"
+    )
+    assert of_size.as_row()["holm_adjusted_size_p"] == of_size.size_p
+
+
 def documents(nats):
     return {"document": [0, 1], "nll": [60 * nats, 40 * nats], "tokens": [60, 40], "words": [50, 30], "bytes": [1, 1]}
 
@@ -123,7 +176,7 @@ def test_figures_at_a_multiple_and_their_growth(results, extra_record):
     assert far.documents == pytest.approx((-0.825, -0.825))  # every document alike, the mean over seeds
     assert growth.differences.values == pytest.approx((-0.95, -1.0))
     assert alone.differences.values == pytest.approx((0.05, 0.1))
-    assert alone.verdict == "supported"  # 0.075 +- 12.7 x 0.025 = at most 0.39
+    assert alone.remark == "before Holm only"  # 0.075 +- 12.7 x 0.025 = at most 0.39; one of three claims
     assert alone.p == pytest.approx(1 - 2 / math.pi * math.atan(0.525 / 0.025))
 
 
@@ -149,7 +202,7 @@ def test_exact_match_sums_its_strata(results):
     )
     assert one.differences.values == pytest.approx((0.2, 0.2))
     assert (one.variant_mean, one.baseline_mean) == pytest.approx((0.35, 0.15))
-    assert one.verdict == "supported"
+    assert one.remark == "every seed differs by the same: without spread there is no test"
 
 
 def test_analyses_are_read_and_an_unshifted_loss_counts_as_debiased(results):
@@ -182,13 +235,43 @@ def test_parameters_are_compared_as_a_ratio(results, extra_record):
     (one,) = decide([folder], make_claim("head_parameters", direction="lower", size=0.99))
     assert (one.low, one.high) == pytest.approx((math.log(0.01), math.log(0.01)))
     assert one.verdict == "supported"
+    assert words.tests(one) == "2 seeds, which all say the same"
+
+
+def passkey(variant, seed, depth, x):
+    row = {"variant": variant, "seed": seed, "probe": "passkey", "length": 256, "depth": depth, "accuracy": x}
+    return row | {"passport": {"train_length": 64}}
+
+
+def test_equal_differences_of_shares_are_no_certainty(results):
+    probes = [passkey(v, s, 0.0, x + 0.05 * s) for v, x in (("base", 0.1), ("new", 0.15)) for s in (0, 1)]
+    folder = results("two", {"base": [5.0]}, probes=probes)
+    settings = {"unit": "absolute", "protocol": {"multiple": 4}}
+    stated = (("higher", 0.22), ("lower", None), ("at_least", 0.01))
+    for one in decide([folder], *(make_claim("passkey_accuracy", **settings, direction=d, size=s) for d, s in stated)):
+        assert one.differences.values == pytest.approx((0.05, 0.05))  # apart in their last digits
+        assert (one.verdict, one.remark[:30]) == ("not tested", "every seed differs by the same")
+        assert math.isnan(one.p)
+        assert math.isnan(one.low)
+
+
+def test_what_neither_solves_is_not_tested(results):
+    probes = [passkey(v, s, 0.0, 0.0) for v in ("base", "new") for s in (0, 1)]
+    folder = results("two", {"base": [5.0]}, probes=probes)
+    settings = {"unit": "absolute", "protocol": {"multiple": 4}}
+    (one,) = decide([folder], make_claim("passkey_accuracy", **settings, direction="higher", size=0.22))
+    assert (one.verdict, one.remark) == ("not tested", "neither solves it: every figure is 0 %")
+
+
+def test_equal_figures_are_a_tie_and_exclude_no_size(results):
+    probes = [passkey(v, s, 0.0, 0.1) for v in ("base", "new") for s in (0, 1)]
+    folder = results("two", {"base": [5.0]}, probes=probes)
+    settings = {"unit": "absolute", "protocol": {"multiple": 4}}
+    (one,) = decide([folder], make_claim("passkey_accuracy", **settings, direction="higher", size=0.22))
+    assert (one.verdict, one.remark) == ("tie", "no difference at all")
 
 
 def test_passkeys_and_copies_at_their_length(results):
-    def passkey(variant, seed, depth, x):
-        row = {"variant": variant, "seed": seed, "probe": "passkey", "length": 256, "depth": depth, "accuracy": x}
-        return row | {"passport": {"train_length": 64}}
-
     def copy(variant, seed, distance, x):
         row = {"variant": variant, "seed": seed, "probe": "copy", "length": 256, "distance": distance, "accuracy": x}
         return row | {"passport": {"train_length": 64}}

@@ -1,14 +1,17 @@
 import itertools
 import struct
 
+import matplotlib as mpl
 import pandas as pd
 import pytest
-from lmzoo.train.report.canvas import spread_apart
+from lmzoo.train.report.canvas import NARROW, WIDE, page_settings, spread_apart
 from lmzoo.train.report.curves import curve_sets, mean_curve, smoothing_window, train_frame, validation_frame
 from lmzoo.train.report.load import load_comparison
 from lmzoo.train.report.passport import like_groups, records_frame
 from lmzoo.train.report.plots import loss_plots, point_plots
 from lmzoo.train.report.theme import LIGHT
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
 
 
 def test_the_smoothed_curve_is_a_centred_mean(three_by_two):
@@ -86,6 +89,29 @@ def test_plots_are_sharp_pngs_in_two_themes_with_figures_in_their_alt_text(three
         assert struct.unpack(">I", plot.narrow_dark[16:20])[0] == 740
     assert "centred mean over 3 logged rows" in plots[0].caption
     assert plots[3].alt == "Token perplexity on test: rotary 165.7, alibi 153.0, none 196.4."
+
+
+@pytest.mark.parametrize("width", [WIDE, NARROW])
+def test_of_many_lines_three_are_named_and_all_have_room(make_comparison, make_run, width):
+    names = [f"vq-{i}-classes-frequency" for i in range(31)]
+    output = make_comparison(names, [0])
+    for i, name in enumerate(names):
+        make_run(output, name, 0, loss=5.0 + 0.01 * ((7 * i + 3) % 31), rows=6)
+    training, validation = loss_plots(load_comparison(output))
+    assert "Of 31 lines only the baseline, the best and the worst at the end are named" in training.caption
+    with mpl.rc_context(page_settings(LIGHT)):
+        figure = Figure(figsize=(width, validation.height), dpi=100, layout="constrained")
+        canvas = FigureCanvasAgg(figure)
+        axes = figure.add_subplot()
+        validation.draw(axes, LIGHT)
+        canvas.draw()
+    assert len(axes.get_lines()) == 31
+    texts = [*axes.texts, *(text for legend in figure.legends for text in legend.get_texts())]
+    # (7 i + 3) mod 31 is lowest for 4 and highest for 26; the baseline is the first
+    assert sorted(text.get_text() for text in texts) == sorted(names[i] for i in (0, 4, 26))
+    assert axes.get_position().width > 0.5
+    boxes = [text.get_window_extent() for text in texts]
+    assert not any(a.overlaps(b) for a, b in itertools.combinations(boxes, 2))
 
 
 def test_long_names_stand_below_a_narrow_picture(make_comparison, make_run):

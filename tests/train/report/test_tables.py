@@ -2,6 +2,7 @@ import json
 import math
 
 import pytest
+from lmzoo.train.claims.results import results_of
 from lmzoo.train.report.costs import COLUMNS, cost_table
 from lmzoo.train.report.glance import glance_table, headline
 from lmzoo.train.report.load import load_comparison
@@ -122,7 +123,7 @@ def test_equal_figures_are_an_exact_tie_and_a_real_difference_gets_its_word(make
     words = {row.variant: cells(tables[0], row.variant)["Verdict"] for row in tables[0].rows}
     assert words == {"a": "–", "same": "exact tie", "low": "better", "broken": "no figure"}
     assert cells(tables[0], "low")["p (Holm)"] == "<0.001"
-    assert cells(tables[0], "same")["Δ"] == "0.0000 [0.0000, 0.0000]"  # of bits per byte, the last of the row's
+    assert cells(tables[0], "same")["Δ"] == "0.0000"  # of bits per byte, the last of the row's
     said = headline(comparison, groups)
     assert said.startswith("low has the lowest test token perplexity")
     assert "(token perplexity −39.3 % [−40.8, −37.8]; Holm-adjusted p <0.001: better). 3 seeds." in said
@@ -134,7 +135,9 @@ def test_the_stated_effect_is_what_seeds_are_counted_for(three_by_two):
     comparison, groups, tables = tables_of(three_by_two)
     needed = int(seeds_needed(math.log(1.05), 0.04 / math.sqrt(2)))
     assert cells(tables[0], "alibi")["Seeds for 5 %"] == f"{needed}"
-    assert cells(glance_table(comparison, groups), "alibi")["Seeds for 5 %"] == f"{needed}"
+    glance = glance_table(comparison, groups)
+    assert glance.columns[0] == "Runs"  # and no column of what stands below, so that a desk shows all of them
+    assert not any("Seeds for" in text for text in (*glance.columns, *glance.notes))
 
 
 def test_other_versions_share_a_table_that_says_so(make_comparison, make_run):
@@ -238,8 +241,45 @@ def test_a_variant_without_a_finished_run_keeps_its_row(make_comparison, make_ru
     glance = glance_table(comparison, groups)
     assert [row.variant for row in glance.rows] == ["a", "b"]
     assert cells(glance, "a")["Runs"] == "1 of 2"
-    assert cells(glance, "b")["Runs"] == "0 of 2"
+    assert cells(glance, "b")["Runs"] == "0 of 2 (1 diverged)"
     assert cells(glance, "b")["Token perplexity, test"] == "–"
+
+
+def test_variants_are_ranked_over_the_seeds_that_all_have(make_comparison, make_run):
+    output = make_comparison(["full", "b", "c"], [0, 1])
+    for variant, seed, loss in (("full", 0, 4.5), ("full", 1, 4.0), ("b", 0, 4.4), ("c", 0, 4.6)):
+        make_run(output, variant, seed, loss=loss)
+    comparison, groups, tables = tables_of(output)
+    said = headline(comparison, groups)
+    assert said.startswith("b has the lowest test token perplexity: 90.02, against 99.48 of the baseline full (")
+    assert said.endswith(": one seed). Ranked over what all variants have, seed 0; fewest seeds of a variant: 1.")
+    for table in (*tables, glance_table(comparison, groups)):
+        assert {row.variant for row in table.rows if any(cell.best for cell in row.cells)} == {"b"}
+    make_run(output, "b", 1, loss=4.9)
+    (output / "b" / "seed-0" / "results.json").unlink()
+    comparison, groups, tables = tables_of(output)
+    assert headline(comparison, groups) == "No seed has a figure of every variant to rank by."
+    assert not any(cell.best for table in tables for row in table.rows for cell in row.cells)
+
+
+def test_no_variant_of_which_a_seed_diverged_is_called_better(make_comparison, make_run):
+    output = make_comparison(["a", "low", "broken"], [0, 1, 2])
+    for seed, shift in enumerate((0.0, 0.01, -0.01)):
+        make_run(output, "a", seed)
+        make_run(output, "low", seed, loss=4.5 + shift, state="failed" if seed == 2 else "finished")
+        folder = make_run(output, "broken", seed, loss=4.5 + shift, state="failed" if seed == 2 else "finished")
+    (folder / "failure.json").write_text(json.dumps({"reason": "out of memory"}))
+    comparison, groups, tables = tables_of(output)
+    glance = glance_table(comparison, groups)
+    said = (
+        "1 of 3 seeds of low diverged and 1 of 3 seeds of broken failed: these runs have no figure, and every mean is"
+    )
+    for table in (glance, *tables):
+        assert cells(table, "low")["Verdict"] == "diverged"
+        assert cells(table, "broken")["Verdict"] == "better"
+        assert sum(note.startswith(said) for note in table.notes) == 1
+    assert [cells(glance, v)["Runs"] for v in ("low", "broken")] == ["2 of 3 (1 diverged)", "2 of 3 (1 failed)"]
+    assert results_of(comparison).fates["low"] == {0: "finished", 1: "finished", 2: "diverged"}
 
 
 def test_passports_show_what_is_shared_and_what_differs(three_by_two):

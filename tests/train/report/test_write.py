@@ -93,8 +93,8 @@ def test_the_verdicts_come_first_and_everything_can_be_jumped_to(claimed):
     ]
     assert [title for title, _ in document.contents] == titles
     html, markdown = page.read_text(), page.with_name("report.md").read_text()
-    assert re.findall(r"<h2>(.*?)</h2>", html) == ["Not in order", *titles]
-    assert re.findall(r"^## (.*)$", markdown, re.MULTILINE) == ["Not in order", *titles]
+    assert re.findall(r"<h2>(.*?)</h2>", html) == [titles[0], "Not in order", *titles[1:]]
+    assert re.findall(r"^## (.*)$", markdown, re.MULTILINE) == [titles[0], "Not in order", *titles[1:]]
     assert all(f"](#{anchor})" in markdown for _, anchor in document.contents)
 
 
@@ -166,10 +166,19 @@ def test_failed_unfinished_missing_and_stray_runs_are_named(make_comparison, mak
     for said in (
         "not finished (last row at step 300)",
         "1 line of metrics.jsonl cut off",
-        "not run yet: seed 1",
         "stray/seed-0",
     ):
         assert said in text
+
+
+def test_missing_runs_are_one_line_until_it_is_opened(make_comparison, make_run):
+    output = make_comparison(["a", "b", "c"], [0, 1])
+    make_run(output, "a", 0)
+    document, page = write_report(output)
+    assert (document.troubles, document.missing) == ([], {"a": [1], "b": [0, 1], "c": [0, 1]})
+    folded = page.read_text().split("<details><summary>5 runs not made yet</summary>")[1].split("</details>")[0]
+    assert re.findall("<li><b>(.)</b> seed (.*)</li>", folded) == [("a", "1"), ("b", "0, 1"), ("c", "0, 1")]
+    assert "\n- 5 runs not made yet: a seed 1; b seed 0, 1; c seed 0, 1\n" in page.with_name("report.md").read_text()
 
 
 def test_with_no_finished_run_the_report_says_so(make_comparison, make_run):
@@ -295,6 +304,17 @@ def test_a_row_is_repeated_by_what_stands_beside_it(three_by_two):
         "on": "x86_64, 2 threads",
     }
     assert [row.facts for row in repeats.rows] == [[], [], []]
+
+
+def test_a_row_is_repeated_with_its_own_seeds(make_comparison, make_run):
+    output = make_comparison(["a", "b", "c"], [3])
+    for variant, seed in (("a", 0), ("a", 3), ("b", 3)):
+        make_run(output, variant, seed)
+    repeats = Repeats(load_comparison(output))
+    commands = [
+        shlex.split(command) for command in (*(row.command for row in repeats.rows), repeats.command(["b", "a"]))
+    ]
+    assert [words[words.index("--seeds") + 1] for words in commands] == ["0,3", "3", "3", "0,3"]
 
 
 def test_what_rows_do_not_share_stands_at_each(make_comparison, make_run):

@@ -41,6 +41,7 @@ def test_words():
     assert word(1.0, 1.1, better="higher") == "better"
     assert word(-1.0, -1.1, p=0.2) == "tie"
     assert word(0.0, 0.0, p=1.0) == "exact tie"
+    assert word(-0.1, -0.1, p=math.nan) == "no spread"
     assert word(-1.0, p=math.nan) == word(0.0, p=math.nan) == "one seed"
     assert word(-1.0, math.nan, p=math.nan) == "no figure"
     assert word(p=math.nan) == "not paired"

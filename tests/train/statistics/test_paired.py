@@ -69,12 +69,12 @@ def test_what_is_no_number_makes_everything_undefined(bad):
     assert all(map(math.isnan, (result.mean, result.sd, *result.interval(), result.p_value())))
 
 
-def test_without_spread_the_interval_is_a_point():
-    equal, apart = Paired((0, 1, 2), (0.1, 0.1, 0.1)), Paired((0, 1), (0.0, 0.0))
-    assert equal.sd == 0
-    assert equal.interval() == (0.1, 0.1)
-    assert (equal.p_value(), equal.p_value(0.1)) == (0.0, 1.0)
-    assert apart.p_value() == 1.0
+def test_without_spread_there_is_no_interval_and_no_certainty():
+    equal, none = Paired((0, 1), (0.15 - 0.1, 0.2 - 0.15)), Paired((0, 1), (0.0, 0.0))
+    assert equal.values[0] != equal.values[1]  # rounding alone parts them
+    assert equal.sd == none.sd == 0
+    assert all(map(math.isnan, (*equal.interval(), equal.p_value())))
+    assert equal.p_value(0.05) == none.p_value() == 1.0
 
 
 def test_one_seed_has_a_difference_and_no_interval():
