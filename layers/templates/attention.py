@@ -52,9 +52,10 @@ class MyAttention(Attention):
         """Mix the values: query (B, H, Tq, dh), key and value (B, G, Tk, dh) -> (B, H, Tq, dh).
 
         Queries stand at the end of the keys. Positions have been applied to queries and keys, and cached keys stand
-        before the new ones. What a row may see is in `visibility`: visibility.mask() as a bool tensor, or
-        visibility.strip(a, b) for some rows at a time. A whole (Tq, Tk) tensor costs memory that grows with the square
-        of the length: mix strips of rows inside torch.utils.checkpoint, or let softmax_mix do so.
+        before the new ones. What a row may see is in `visibility`: visibility.mask(), a bool tensor that broadcasts to
+        (B, H, Tq, Tk). A whole (Tq, Tk) tensor costs memory that grows with the square of the length: let softmax_mix
+        avoid it, or mix strips of rows inside torch.utils.checkpoint. After keys, own = visibility.strip(a, b) the rows
+        a to before b need key[:, :, keys] only, and see them where own.mask() is True.
         """
         # (H, 1, 1), to go with (B, H, Tq, dh).
         sharper = (query * self.log_sharpness.exp()[:, None, None]).to(query.dtype)
