@@ -29,9 +29,8 @@ class AdaptiveSoftmaxHead(Head):
     (the last one up to V) and sees hidden states through a product of rank d / ``div_value``^c, c = 1..C.
 
     The order comes from ``token_counts`` or :meth:`use_corpus` and is saved with the model, as the rank (V) of each
-    token, int32. Without either, ids are
-    taken as sorted by falling frequency, which holds for few tokenizers: the head stays a normalised distribution but
-    wastes its shortlist.
+    token, int32. Without either, ids are taken as sorted by falling frequency, which holds for few tokenizers: the head
+    stays a normalised distribution but wastes its shortlist.
 
     Everything is computed in float32, under autocast too. :meth:`nll` costs the shortlist for each row and a cluster's
     columns only for the rows whose target lies there, a chunk of rows at a time, see :func:`linear_nll`: its memory is

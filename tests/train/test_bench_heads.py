@@ -1,5 +1,6 @@
 import pytest
 from lmzoo.errors import ArgumentError
+from lmzoo.layers import LinearHead
 from lmzoo.train import bench_heads
 from lmzoo.train.bench import BENCHMARKS, compare_peaks
 from lmzoo.train.bench_heads import head_memory, memory_of
@@ -17,10 +18,23 @@ def test_a_bench_runs(name, monkeypatch):
 
 @pytest.mark.slow
 def test_the_linear_head_needs_a_tenth_of_the_memory_of_all_logits():
-    ours, plain = memory_of("chunked", "cpu"), memory_of("plain", "cpu")
+    ours, plain = memory_of("told", "cpu"), memory_of("plain", "cpu")
     logits = 4 * 4096 * bench_heads.VOCAB
     assert plain > logits
     assert ours < 150e6
+
+
+def test_the_memory_is_that_of_training_where_a_loss_tells_its_weights(monkeypatch):
+    told, nll = [], LinearHead.nll
+
+    def noted(self, hidden, target, *, row_weight=None):
+        told.append(row_weight is not None)
+        return nll(self, hidden, target, row_weight=row_weight)
+
+    monkeypatch.setattr(LinearHead, "nll", noted)
+    for kind in ("told", "untold", "plain"):
+        head_memory(kind, "cpu", rows=8, width=4, vocab=50)
+    assert told == [True, True, False, False]  # each also once to warm up; the plain way does without the head
 
 
 def test_an_unknown_kind_is_an_error():
