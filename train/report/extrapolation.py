@@ -20,6 +20,7 @@ from .tables import TITLES, figure_digits
 DRAWN = ("corpus", "split", "text_sha256", "detokenize", "dtype")
 _TEXT = (*DRAWN, "train_length")
 _SCORED = ("words", "bytes", "longest", "within", "targets")
+_LONGEST = _SCORED.index("longest")
 _ORDER = ("non_overlapping", "sliding", "fixed_target", "lm-eval", "fairseq")
 
 # title of a panel and a table, and what a reader has to know
@@ -127,7 +128,7 @@ def like_scored(scored: Sequence[Scored], text: Sequence[str] = _TEXT) -> list[G
         for row in frame.to_dict("records")
     ]
     groups = []
-    for key in sorted(dict.fromkeys(keys), key=lambda key: _ORDER.index(key[0][0])):
+    for key in sorted(dict.fromkeys(keys), key=lambda key: (_ORDER.index(key[0][0]), key[2][_LONGEST] or 0)):
         same = frame[[other == key for other in keys]].sort_values(["length", "stride"], kind="stable")
         # evaluated again, as after an upgrade: the newest counts
         same = same.drop_duplicates(["variant", "seed", "length", "stride"], keep="last")
