@@ -64,7 +64,7 @@ def verdict_block(outcomes: Sequence[Outcome], files: Mapping[str, str], details
     """
     decided = [outcome for outcome in outcomes if outcome.verdict != "not tested"]
     if not decided:
-        return f"None of {len(outcomes)} claims is decided yet: no comparison has been published."
+        return f"None of {len(outcomes)} claims is decided yet: {_undecided(outcomes, details)}"
     lines = [_line(_HEAD), _line(["---"] * len(_HEAD))]
     lines += [_line(_cells(outcome, files[outcome.paper.file])) for outcome in decided]
     picture = (
@@ -82,6 +82,16 @@ def verdict_block(outcomes: Sequence[Outcome], files: Mapping[str, str], details
             picture,
             "\n".join(lines),
         ]
+    )
+
+
+def _undecided(outcomes: Sequence[Outcome], details: str) -> str:
+    measured = [outcome for outcome in outcomes if outcome.differences is not None]
+    if not measured:
+        return "no comparison has been published."
+    return (
+        f"{len(measured)} were measured, but with too few seeds for a verdict. Their figures: "
+        f"[{details}/claims.md]({details}/claims.md)."
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 import shlex
@@ -17,6 +18,7 @@ from lmzoo.train.claims.verdicts import verdicts
 from lmzoo.train.cli import main
 from lmzoo.train.comparison import read_comparison
 from lmzoo.train.config import ConfigError
+from lmzoo.train.statistics.paired import paired
 
 
 @pytest.fixture
@@ -93,6 +95,15 @@ def test_without_a_verdict_there_is_no_table():
     assert (
         verdict_block(found, {}, "x")
         == f"None of {len(found)} claims is decided yet: no comparison has been published."
+    )
+
+
+def test_figures_of_one_seed_are_counted_and_not_shown_as_verdicts():
+    found = verdicts([read_claims(file) for file in shipped_claims()], [])
+    outcome = dataclasses.replace(found[0], differences=paired({0: 1.0}, {0: 2.0}))
+    assert verdict_block([outcome, *found[1:]], {}, "x").endswith(
+        " claims is decided yet: 1 were measured, but with too few seeds for a verdict. Their figures: "
+        "[x/claims.md](x/claims.md)."
     )
 
 
