@@ -6,8 +6,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 DEMO_OUTPUT ?= runs/demo
-# A worker for each core, each test file on one of them; the tests themselves run on one thread.
-PYTEST_ARGUMENTS ?= -n auto --dist loadfile
+# A worker for each core, each test file on one of them, the slow ones first; the tests themselves run on one thread.
+PYTEST_ARGUMENTS ?= -n auto --dist loadfile --no-loadscope-reorder
 
 # Threads that spin while they wait slow each other down where cores are few.
 export OMP_WAIT_POLICY ?= PASSIVE

@@ -14,7 +14,12 @@ torch.set_num_threads(1)
 
 
 def pytest_collection_modifyitems(items):
-    """Skip compilation where it cannot work: torch's compiler does not quote the paths it hands to the linker."""
+    """Files with slow tests come first, or one core would be left alone with the last of them.
+
+    And compilation is skipped where it cannot work: torch's compiler does not quote the paths it hands to the linker.
+    """
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
     if " " in sys.prefix:
         skip = pytest.mark.skip(reason="torch.compile cannot link from an environment whose path has a space")
         for item in items:

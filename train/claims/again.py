@@ -18,7 +18,7 @@ from .outcome import Outcome
 
 # What decides how runs are trained and evaluated; the rest of a comparison's file says how they are shown.
 _SETTINGS = ("base", "match", "tuning", "lengths", "analyze", "numbers_probe", "probes")
-_STARTED_FROM = re.compile(r"runs/(?P<comparison>[^/]+)/(?P<variant>[^/]+)/seed-(?P<seed>\d+)")
+_STARTED_FROM = re.compile(r"runs/(?P<comparison>[^/]+)/(?P<variant>[^/]+)/seed-(?P<seed>\d+|\{seed\})")
 
 
 def commands(outcome: Outcome, claims_file: str) -> list[str]:
@@ -35,7 +35,7 @@ def commands(outcome: Outcome, claims_file: str) -> list[str]:
     variants = words.variants(outcome.claim)
     seeds = outcome.differences.seeds if outcome.differences else ()
     return [
-        *_first(asked, variants, place.parent),
+        *_first(asked, variants, seeds, place.parent),
         _compare(place, variants, seeds),
         shlex.join(["lmzoo", "claims", claims_file, "--runs", f"runs/{asked['name']}"]),
     ]
@@ -52,7 +52,7 @@ def _compare(place: Path, variants: Iterable[str], seeds: Iterable[int]) -> str:
     return shlex.join(["lmzoo", "compare", comparison_file(place), *chosen])
 
 
-def _first(asked: dict[str, Any], variants: Sequence[str], published: Path) -> list[str]:
+def _first(asked: dict[str, Any], variants: Sequence[str], seeds: Sequence[int], published: Path) -> list[str]:
     """The commands that train what these variants started from, as far as that was a run of a comparison."""
     wanted: dict[str, dict[str, set[Any]]] = {}
     for name in variants:
@@ -60,7 +60,7 @@ def _first(asked: dict[str, Any], variants: Sequence[str], published: Path) -> l
         if origin and (match := _STARTED_FROM.fullmatch(str(origin))):
             one = wanted.setdefault(match["comparison"], {"variants": set(), "seeds": set()})
             one["variants"].add(match["variant"])
-            one["seeds"].add(int(match["seed"]))
+            one["seeds"].update([int(match["seed"])] if match["seed"].isdecimal() else seeds)
     return [_compare(published / name, sorted(one["variants"]), sorted(one["seeds"])) for name, one in wanted.items()]
 
 

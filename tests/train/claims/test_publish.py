@@ -70,7 +70,7 @@ def test_where_the_shipped_comparison_asks_for_other_runs_the_published_one_is_t
 def test_what_fine_tuning_started_from_is_trained_first(published):
     folder = published("heads-fine-tune", {"full": [5.0, 5.01], "vq-1-kmeans": [5.5, 5.52]})
     first, second, _ = commands(decided(folder, "perplexity"), "configs/claims/vq-logits.yaml")
-    assert first == "lmzoo compare configs/compare/heads.yaml --variants full --seeds 0"
+    assert first == "lmzoo compare configs/compare/heads.yaml --variants full --seeds 0,1"
     assert second == "lmzoo compare configs/compare/heads-fine-tune.yaml --variants full,vq-1-kmeans --seeds 0,1"
 
 

@@ -335,7 +335,7 @@ def test_what_rows_do_not_share_stands_at_each(make_comparison, make_run):
 def test_notes_that_tables_share_stand_once_below_the_last(three_by_two):
     _, page = write_report(three_by_two)
     for text in (page.read_text(), page.with_name("report.md").read_text()):
-        assert text.count("the lowest mean of a column is set bold") == 1
+        assert text.count("is set bold, which says nothing about whether it differs by more than chance") == 1
         assert text.count("adjusted by Holm over the variants of the table") == 2
 
 
