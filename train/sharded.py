@@ -10,6 +10,8 @@ from __future__ import annotations
 import contextlib
 import warnings
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 from lightning.pytorch.strategies import ModelParallelStrategy
 from torch import Tensor, nn
@@ -30,6 +32,14 @@ class ShardedStrategy(ModelParallelStrategy):
     def setup_environment(self) -> None:
         self._data_parallel_size = self.num_nodes * self.num_processes
         super().setup_environment()
+
+    def load_checkpoint(self, checkpoint_path: str | Path, weights_only: bool | None = None) -> dict[str, Any]:
+        """Load with ``weights_only=True`` whatever is asked: a checkpoint never runs code.
+
+        The strategy reads the file itself, past the trainer's :class:`.checkpoint.AtomicCheckpointIO`.
+        """
+        loaded: dict[str, Any] = super().load_checkpoint(checkpoint_path, weights_only=True)
+        return loaded
 
 
 def shard(decoder: Decoder, mesh: DeviceMesh) -> None:

@@ -226,6 +226,8 @@ class TrainingCLI(LightningCLI):
             settings["overfit_batches"],
         )
         check_strategy(settings)
+        compiled = self.model.compile_network and settings["strategy"] == SHARDED
+        require(not compiled, "compile", f"false with trainer.strategy {SHARDED}, which does not compile", True)
         for name, length in (
             ("context_length", self.datamodule.context_length),
             ("eval_context_length", self.datamodule.eval_context_length),

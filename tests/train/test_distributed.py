@@ -11,8 +11,10 @@ import time
 
 import pytest
 import torch
+from lightning.pytorch.strategies import ModelParallelStrategy
 from lmzoo.train.checkpoint import checkpoints
 from lmzoo.train.distributed import lost_connection
+from lmzoo.train.sharded import ShardedStrategy
 from safetensors.torch import load_file
 
 TIMES = ("seconds", "tokens_per_second")
@@ -96,6 +98,19 @@ def test_strategies_that_would_come_out_wrong_are_refused(lmzoo, tiny, write, st
     refused = lmzoo("fit", "--config", write(tiny), "--trainer.strategy", strategy, code=2)
     assert "trainer.strategy" in refused.stderr
     assert "expected auto, ddp or fsdp" in refused.stderr
+
+
+def test_a_sharded_network_is_not_silently_left_uncompiled(lmzoo, tiny, write):
+    refused = lmzoo("fit", "--config", write(tiny), "--trainer.strategy", "fsdp", "--model.compile", "true", code=2)
+    assert "model.compile" in refused.stderr
+    assert "false with trainer.strategy fsdp" in refused.stderr
+
+
+def test_a_sharded_checkpoint_never_runs_code(monkeypatch):
+    asked = {}
+    monkeypatch.setattr(ModelParallelStrategy, "load_checkpoint", lambda self, path, **how: asked.update(how) or {})
+    assert ShardedStrategy().load_checkpoint("step.ckpt", weights_only=False) == {}
+    assert asked == {"weights_only": True}
 
 
 def test_a_distributed_sampler_is_refused(lmzoo, tiny, write):

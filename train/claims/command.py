@@ -64,7 +64,7 @@ def main(arguments: Sequence[str]) -> int:
         typed = dict(zip(names, a.files or [f"configs/claims/{name}.yaml" for name in names], strict=True))
         publish(Path(a.publish), verdict_block(outcomes, typed, details))
         write_pictures(output, outcomes)
-        say(f"{a.publish} has the verdicts, with {output / 'decided.png'}")
+        say(f"{a.publish} says what is decided")
     say(f"written to {write_claims(output, outcomes)}, claims.jsonl and claims.png")
     return 0
 
