@@ -66,14 +66,20 @@ class ResumeCheckpoint(Checkpoint):
         self._asked_to_stop = False
 
     @contextlib.contextmanager
-    def stopping_on_signals(self) -> Iterator[None]:
-        """Inside, Ctrl-C and SIGTERM end the run after the step at hand, with a checkpoint; a second Ctrl-C at once."""
+    def stopping_on_signals(self, trainer: pl.Trainer) -> Iterator[None]:
+        """Inside, Ctrl-C and SIGTERM end the run after the step at hand, with a checkpoint; a second Ctrl-C at once.
+
+        Lightning (2.6) broadcasts a SIGTERM from inside its signal handler, which arrives in the middle of other
+        communication: processes that are not at the same place then wait for each other for ever. Its part in the
+        handler is left out; the processes agree at the end of the step instead.
+        """
 
         def ask(number: int, frame: FrameType | None) -> None:
             if self._asked_to_stop and number == signal.SIGINT:
                 raise KeyboardInterrupt
             self._asked_to_stop = True
 
+        setattr(trainer._signal_connector, "_sigterm_notifier_fn", lambda number, frame: None)  # noqa: B010
         before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
         try:
             yield

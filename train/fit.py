@@ -45,7 +45,7 @@ def _fit(cli: TrainingCLI) -> int:
     try:
         memory = prepare(cli)
         announce_start(cli, checkpoint)
-        with cli.checkpoint.stopping_on_signals():
+        with cli.checkpoint.stopping_on_signals(cli.trainer):
             cli.trainer.fit(model, data, ckpt_path=checkpoint)
         if cli.trainer.fast_dev_run:
             say("fast_dev_run: it runs; nothing is recorded")

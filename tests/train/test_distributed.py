@@ -9,10 +9,11 @@ import sys
 import threading
 import time
 
+import lightning.pytorch as pl
 import pytest
 import torch
 from lightning.pytorch.strategies import ModelParallelStrategy
-from lmzoo.train.checkpoint import checkpoints
+from lmzoo.train.checkpoint import ResumeCheckpoint, checkpoints
 from lmzoo.train.distributed import lost_connection
 from lmzoo.train.sharded import ShardedStrategy
 from safetensors.torch import load_file
@@ -116,6 +117,17 @@ def test_a_sharded_checkpoint_never_runs_code(monkeypatch):
 def test_a_distributed_sampler_is_refused(lmzoo, tiny, write):
     refused = lmzoo("fit", "--config", write(tiny), "--trainer.use_distributed_sampler", "true", code=2)
     assert "dealt out to the processes already" in refused.stderr
+
+
+def test_sigterm_says_nothing_to_other_processes_in_the_middle_of_a_step(tmp_path):
+    """Lightning's own part of the handler broadcasts; every second run of two processes hung in it."""
+    trainer, checkpoint = pl.Trainer(accelerator="cpu", logger=False), ResumeCheckpoint(tmp_path)
+    with checkpoint.stopping_on_signals(trainer):
+        trainer._signal_connector.register_signal_handlers()
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert checkpoint._asked_to_stop
+        assert not trainer.received_sigterm
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
 
 
 def test_a_lost_connection_is_told_from_a_reason():
