@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from lmzoo.train.claims.conditions import conditions
 from lmzoo.train.claims.publish import published_block, verdict_block
 from lmzoo.train.claims.read import read_claims, shipped_claims
 from lmzoo.train.claims.results import holds_results, read_results
@@ -74,9 +75,10 @@ def test_the_verdicts_are_those_of_the_published_results(monkeypatch):
     published = Path("notebooks/results")
     claims = shipped_claims()
     there = published.is_dir() and any(map(holds_results, published.iterdir()))
-    outcomes = verdicts([read_claims(file) for file in claims], read_results([published]) if there else [])
+    results = read_results([published]) if there else []
+    outcomes = verdicts([read_claims(file) for file in claims], results)
     files = {file.stem: f"configs/claims/{file.name}" for file in claims}
-    block = verdict_block(outcomes, files, "notebooks/results/verdicts")
+    block = verdict_block(outcomes, files, "notebooks/results/verdicts", conditions(outcomes, results))
     assert published_block(ROOT / "README.md") == block, (
         "run: lmzoo claims --runs notebooks/results --output notebooks/results/verdicts --publish README.md"
     )

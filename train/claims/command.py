@@ -10,10 +10,11 @@ from jsonargparse import ArgumentParser
 from ..config import ConfigError
 from ..console import console, say
 from ..help_format import ExampleFormatter
+from .conditions import conditions
 from .judge import RULE
 from .publish import publish, verdict_block, write_pictures
 from .read import read_claims, shipped_claims
-from .report import summary, terminal_table, write_claims
+from .report import conditions_table, summary, terminal_table, write_claims
 from .results import Results, holds_results, read_results
 from .verdicts import verdicts
 
@@ -56,16 +57,19 @@ def main(arguments: Sequence[str]) -> int:
         raise ConfigError(f"expected different claims files, got {', '.join(names)}", key="files", place="command line")
     results = read_results(a.runs) if a.runs else _default_results()
     outcomes = verdicts(files, results)
+    trained = conditions(outcomes, results)
     console.print(terminal_table(outcomes))
+    if trained:
+        console.print(conditions_table(trained))
     say(summary(outcomes))
     output = Path(a.output)
     if a.publish:
         details = _below(output, Path(a.publish))
         typed = dict(zip(names, a.files or [f"configs/claims/{name}.yaml" for name in names], strict=True))
-        publish(Path(a.publish), verdict_block(outcomes, typed, details))
+        publish(Path(a.publish), verdict_block(outcomes, typed, details, trained))
         write_pictures(output, outcomes)
         say(f"{a.publish} says what is decided")
-    say(f"written to {write_claims(output, outcomes)}, claims.jsonl and claims.png")
+    say(f"written to {write_claims(output, outcomes, trained)}, claims.jsonl and claims.png")
     return 0
 
 

@@ -8,9 +8,10 @@ from pathlib import Path
 
 from ..config import ConfigError, write_atomically
 from ..report.formats import NONE
-from ..report.render import md_cell
+from ..report.render import md_cell, md_table
 from . import words
 from .again import commands
+from .conditions import COLUMNS, NOTE
 from .outcome import Outcome
 from .plot import claims_plot
 
@@ -54,19 +55,21 @@ def published_block(file: Path) -> str:
     return found[1].strip("\n")
 
 
-def verdict_block(outcomes: Sequence[Outcome], files: Mapping[str, str], details: str) -> str:
+def verdict_block(
+    outcomes: Sequence[Outcome], files: Mapping[str, str], details: str, conditions: Sequence[Sequence[str]] = ()
+) -> str:
     """The claims that have a verdict, a row each with the commands that repeat it, and how many have none.
 
     Args:
         outcomes: of all claims.
         files: claims file -> how it is typed in a command.
         details: folder of ``claims.md`` and of the pictures, relative to the README.
+        conditions: rows of :func:`.conditions.conditions`: how the runs were trained.
     """
     decided = [outcome for outcome in outcomes if outcome.verdict != "not tested"]
     if not decided:
         return f"None of {len(outcomes)} claims is decided yet: {_undecided(outcomes, details)}"
-    lines = [_line(_HEAD), _line(["---"] * len(_HEAD))]
-    lines += [_line(_cells(outcome, files[outcome.paper.file])) for outcome in decided]
+    lines = md_table(_HEAD, [_cells(outcome, files[outcome.paper.file]) for outcome in decided])
     picture = (
         f'<picture><source media="(prefers-color-scheme: dark)" srcset="{details}/decided-dark.png">'
         f'<img width="560" alt="Differences with their intervals, and what was claimed." src="{details}/decided.png">'
@@ -80,7 +83,8 @@ def verdict_block(outcomes: Sequence[Outcome], files: Mapping[str, str], details
             f"{said} The rule, the figures of all {len(outcomes)} and why {rest} are not tested: "
             f"[{details}/claims.md]({details}/claims.md).",
             picture,
-            "\n".join(lines),
+            lines,
+            *([NOTE, md_table(COLUMNS, [list(map(md_cell, row)) for row in conditions])] if conditions else []),
         ]
     )
 
@@ -103,7 +107,3 @@ def _cells(outcome: Outcome, claims_file: str) -> list[str]:
     sentence, measured, claimed = map(md_cell, shown)
     verdict = f"**{outcome.verdict}**" + (f" ({md_cell(outcome.remark)})" if outcome.remark else "")
     return [sentence, paper, verdict, measured, claimed, seeds, again]
-
-
-def _line(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(cells)} |"

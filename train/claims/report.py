@@ -11,8 +11,9 @@ from rich.table import Table
 
 from ..config import write_atomically
 from ..report.formats import NONE
-from ..report.render import md_cell
+from ..report.render import md_cell, md_table
 from . import words
+from .conditions import COLUMNS, NOTE
 from .judge import RULE
 from .outcome import Outcome
 from .plot import claims_plot
@@ -20,7 +21,7 @@ from .plot import claims_plot
 _STYLES = {"supported": "bold green", "not supported": "bold red", "tie": "bold yellow", "not tested": "dim"}
 
 
-def write_claims(folder: Path, outcomes: Sequence[Outcome]) -> Path:
+def write_claims(folder: Path, outcomes: Sequence[Outcome], conditions: Sequence[Sequence[str]] = ()) -> Path:
     """Write ``claims.md``, ``claims.jsonl`` and ``claims.png``; returns the first, each whole or not at all."""
     folder.mkdir(parents=True, exist_ok=True)
     plot = claims_plot(outcomes)
@@ -28,21 +29,23 @@ def write_claims(folder: Path, outcomes: Sequence[Outcome]) -> Path:
     lines = [json.dumps(outcome.as_row(), allow_nan=False, ensure_ascii=False) for outcome in outcomes]
     write_atomically(folder / "claims.jsonl", "".join(f"{line}\n" for line in lines))
     file = folder / "claims.md"
-    write_atomically(file, markdown(outcomes, f"![{plot.alt}]({plot.file})\n\n{plot.caption}"))
+    write_atomically(file, markdown(outcomes, f"![{plot.alt}]({plot.file})\n\n{plot.caption}", conditions))
     return file
 
 
-def markdown(outcomes: Sequence[Outcome], picture: str) -> str:
-    """The verdicts, a table a paper, then what was claimed in words, then the rule."""
+def markdown(outcomes: Sequence[Outcome], picture: str, conditions: Sequence[Sequence[str]] = ()) -> str:
+    """The verdicts, a table a paper, then what was claimed in words, then how the runs were trained, then the rule."""
     parts = ["# Claims", picture]
     for paper in dict.fromkeys(outcome.paper for outcome in outcomes):
         own = [outcome for outcome in outcomes if outcome.paper == paper]
         parts.append(f"## {paper.title}\n\narXiv:{paper.arxiv}; {paper.status}.")
         head = ("Claim", "Verdict", "Difference [95 %]", "Claimed", "Test", "With other documents", "Decided by")
-        rows = [_line(head), _line(["---"] * len(head))]
-        rows += [_line([outcome.claim.name, *_cells(outcome)]) for outcome in own]
-        parts.append("\n".join(rows))
+        rows = [[outcome.claim.name, *_cells(outcome)] for outcome in own]
+        parts.append(md_table(head, [list(map(md_cell, row)) for row in rows]))
         parts.append("\n".join(_item(outcome) for outcome in own))
+    if conditions:
+        rows = [list(map(md_cell, row)) for row in conditions]
+        parts += ["## How the runs were trained", NOTE, md_table(COLUMNS, rows)]
     parts.append(f"## How a claim is decided\n\n{RULE}")
     return "\n\n".join(parts) + "\n"
 
@@ -57,6 +60,14 @@ def terminal_table(outcomes: Sequence[Outcome]) -> Table:
         name = f"[bold]{escape(outcome.paper.file)}[/bold]: {escape(outcome.claim.sentence)}"
         remark = f"\n{escape(outcome.remark)}" if outcome.remark else ""
         table.add_row(name, f"[{style}]{outcome.verdict}[/{style}]{remark}", escape(words.sentence(outcome)) or NONE)
+    return table
+
+
+def conditions_table(conditions: Sequence[Sequence[str]]) -> Table:
+    """How the runs behind the verdicts were trained."""
+    table = Table(*COLUMNS, title="How the runs were trained", title_justify="left", caption=NOTE)
+    for row in conditions:
+        table.add_row(*map(escape, row))
     return table
 
 
@@ -75,7 +86,3 @@ def _item(outcome: Outcome) -> str:
     claim = outcome.claim
     measured = words.protocol(claim)
     return f"- {claim.name}: {claim.sentence} Source: {claim.source}." + (f" Measured: {measured}." if measured else "")
-
-
-def _line(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(md_cell(cell) for cell in cells)} |"

@@ -28,6 +28,7 @@ class Results:
         records: perplexities, also of extrapolations, with passports and what the run cost.
         analysis, numbers, probes: of ``lmzoo analyze``, ``lmzoo numbers`` and ``lmzoo probe``.
         fates: what became of each run that was asked for; not known where there are JSON Lines alone.
+        asked: the comparison they are of; None where there are JSON Lines alone.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Results:
     numbers: list[Row]
     probes: list[Row]
     fates: Fates = field(default_factory=dict, kw_only=True)
+    asked: Comparison | None = field(default=None, kw_only=True)
 
 
 def results_of(comparison: Comparison) -> Results:
@@ -50,6 +52,7 @@ def results_of(comparison: Comparison) -> Results:
         extra[NUMBERS_FILE],
         extra[PROBES_FILE.name],
         fates=fates_of(comparison),
+        asked=comparison,
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import re
+from collections.abc import Sequence
 from importlib import resources
 
 from jinja2 import DictLoader, Environment, StrictUndefined
@@ -52,6 +53,11 @@ def _data_uri(png: bytes) -> Markup:
 def md_cell(text: object) -> str:
     """A table cell on one line, its bars and HTML brackets escaped."""
     return " ".join(str(text).split()).replace("|", "\\|").replace("<", "&lt;")
+
+
+def md_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table of cells that are Markdown already."""
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in (head, ["---"] * len(head), *rows))
 
 
 def code(text: str) -> Markup:
