@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import pandas as pd
 
-from ..statistics.spread import summarise
-from .formats import NONE, plain, plus_minus
+from ..statistics.spread import lowest, paired_means, summarise
+from .formats import NONE, bold_note, plain, plus_minus
 from .load import absent
 from .passport import TOKENIZER, WORDS
 from .table import Cell, Table, TableRow
@@ -83,17 +82,17 @@ def extrapolation_tables(scored: Sequence[Scored], variants: Sequence[str], base
         names = names_in(group.frame, variants)
         columns = list(dict.fromkeys(zip(group.frame["length"], group.frame["stride"])))
         rows: dict[str, list[Cell]] = {name: [] for name in names}
-        seeds = 0
+        counts: set[int] = set()
         for length, stride in columns:
             same = group.frame[(group.frame["length"] == length) & (group.frame["stride"] == stride)]
             summary = summarise(same, metric, names)
             digits = figure_digits(metric, summary)
-            lowest = min((s.mean for s in summary.values() if not math.isnan(s.mean)), default=None)
+            best = lowest(paired_means(same, metric, names)[0])
             for name in names:
                 own = summary.get(name)
-                seeds = max(seeds, 0 if own is None else own.n)
+                counts |= set() if own is None else {own.n}
                 rows[name].append(
-                    Cell(plain(own.mean, digits), plus_minus(own, digits) if own.n > 1 else "", own.mean == lowest)
+                    Cell(plain(own.mean, digits), plus_minus(own, digits) if own.n > 1 else "", name in best)
                     if own
                     else Cell(NONE)
                 )
@@ -103,10 +102,17 @@ def extrapolation_tables(scored: Sequence[Scored], variants: Sequence[str], base
                 _headings(columns),
                 [TableRow(name, rows[name], name == baseline) for name in names],
                 _sentence(group, groups),
-                ["Mean ± standard deviation over seeds." if seeds > 1 else "One seed: no spread over seeds."],
+                [_spread_note(counts), bold_note("lowest")],
             )
         )
     return tables
+
+
+def _spread_note(counts: set[int]) -> str:
+    if counts == {1}:
+        return "One seed: no spread over seeds."
+    alone = " A figure without ± is of one seed." if 1 in counts else ""
+    return f"Mean ± standard deviation (n − 1) over seeds.{alone}"
 
 
 def like_scored(scored: Sequence[Scored], text: Sequence[str] = _TEXT) -> list[Group]:

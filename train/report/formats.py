@@ -41,6 +41,14 @@ def bracketed(interval: tuple[float, float], digits: int) -> str:
     return "" if any(map(math.isnan, interval)) else f"[{', '.join(signed(end, digits) for end in interval)}]"
 
 
+def bold_note(which: str) -> str:
+    """What bold says in a table: ``which`` mean of a column it marks."""
+    return (
+        f"The {which} mean of a column, over the seeds that all its rows have, is set bold, which says nothing about "
+        "whether it differs by more than chance."
+    )
+
+
 def p_value(p: float) -> str:
     """Three decimals, or that it is smaller; a dash for NaN."""
     return "<0.001" if p < 0.0005 else plain(p, 3)

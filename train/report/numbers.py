@@ -9,14 +9,13 @@ from typing import Any
 import pandas as pd
 
 from ..number_records import share
-from ..statistics.spread import Spread, spread
-from .formats import NONE, plain, plus_minus, short_hash
+from ..statistics.spread import Spread, highest, lowest, means_in_common, paired_means, spread
+from .formats import NONE, bold_note, plain, plus_minus, short_hash
 from .load import Comparison
 from .passport import flatten_record
 from .table import Cell, Table, TableRow
 
 _INTERVAL = "In %, right answers of all asked. "
-_BEST = "The highest mean of a column is set bold, which says nothing about whether it differs by more than chance."
 # What has to be equal for figures to share a table.
 SAME_PROBLEMS = ("problems_sha256", "train_digits")
 _SAME_TEXT = ("text_sha256", "length", "protocol", "split")
@@ -63,10 +62,15 @@ def groups(frame: pd.DataFrame, fields: Sequence[str]) -> list[tuple[str, pd.Dat
 
 def exact_match(records: pd.DataFrame) -> tuple[Spread, dict[str, Any] | None]:
     """Share of right answers over seeds, each seed's from its sums; of a single seed also Wilson's interval."""
-    by_seed = records.groupby("seed")[["right", "problems"]].sum()
-    shares = [int(right) / int(problems) for right, problems in by_seed.to_numpy()]
-    single = share(int(by_seed["right"].iloc[0]), int(by_seed["problems"].iloc[0])) if len(by_seed) == 1 else None
-    return spread(shares), single
+    shares = _shares(records)
+    single = share(int(records["right"].sum()), int(records["problems"].sum())) if len(shares) == 1 else None
+    return spread(shares.tolist()), single
+
+
+def _shares(records: pd.DataFrame) -> pd.Series:
+    """Share of right answers by seed."""
+    by_seed = records.groupby("seed")[["right", "problems"]].sum().astype("float64")
+    return by_seed["right"] / by_seed["problems"]
 
 
 def where(digits: int, train_digits: Any) -> str:
@@ -116,7 +120,7 @@ def _table(comparison: Comparison, title: str, columns: dict[str, pd.DataFrame],
     single = False
     for part in columns.values():
         found = {name: exact_match(part[part["variant"] == name]) for name in names if (part["variant"] == name).any()}
-        highest = max(mean.mean for mean, _ in found.values())
+        best = highest(means_in_common({name: _shares(part[part["variant"] == name]) for name in found})[0])
         for name in names:
             if name not in found:
                 cells[name].append(Cell(NONE))
@@ -124,7 +128,7 @@ def _table(comparison: Comparison, title: str, columns: dict[str, pd.DataFrame],
             mean, interval = found[name]
             single = single or interval is not None
             small = _range(interval) if interval else plus_minus(Spread(mean.n, 100 * mean.mean, 100 * mean.sd), 1)
-            cells[name].append(Cell(plain(100 * mean.mean, 1), small, mean.mean == highest))
+            cells[name].append(Cell(plain(100 * mean.mean, 1), small, name in best))
     asked = ", ".join(f"{title} {_asked(part):,}" for title, part in columns.items())
     small = (
         "In brackets Wilson's 95 % interval over the problems of the one seed, as if drawn alike: it covers what "
@@ -133,7 +137,13 @@ def _table(comparison: Comparison, title: str, columns: dict[str, pd.DataFrame],
         else "± is the standard deviation (n − 1) over seeds."
     )
     rows = [TableRow(name, cells[name], name == comparison.baseline) for name in names]
-    return Table(title, list(columns), rows, sentence, [f"{_INTERVAL}Problems asked a run: {asked}.", small, _BEST])
+    return Table(
+        title,
+        list(columns),
+        rows,
+        sentence,
+        [f"{_INTERVAL}Problems asked a run: {asked}.", small, bold_note("highest")],
+    )
 
 
 def _asked(part: pd.DataFrame) -> int:
@@ -152,10 +162,10 @@ def _text_table(comparison: Comparison, frame: pd.DataFrame, label: str) -> Tabl
     cells: dict[str, list[Cell]] = {name: [] for name in names}
     for key in _TEXT_COLUMNS:
         found = {name: _spread_of(frame.loc[frame["variant"] == name, key]) for name in names}
-        lowest = min((s.mean for s in found.values() if not math.isnan(s.mean)), default=None)
+        best = lowest(paired_means(frame.assign(**{key: frame[key].astype("float64")}), key, names)[0])
         for name in names:
             mean = found[name]
-            cells[name].append(Cell(plain(mean.mean, 4), plus_minus(mean, 4), mean.mean == lowest))
+            cells[name].append(Cell(plain(mean.mean, 4), plus_minus(mean, 4), name in best))
     for name in names:
         own = frame[frame["variant"] == name].iloc[0]
         cells[name].append(Cell(plain(int(own["number_tokens"]) / max(int(own["number_words"]), 1), 2)))
@@ -167,9 +177,7 @@ def _text_table(comparison: Comparison, frame: pd.DataFrame, label: str) -> Tabl
         f"space before them) and of the others ({int(first['rest_bytes']):,} bytes). Bytes are those of the text, "
         "whatever the tokenizer; a window of equal length in tokens spans a different stretch of text under each."
     )
-    notes = [
-        "The lowest mean of a column is set bold, which says nothing about whether it differs by more than chance."
-    ]
+    notes = [bold_note("lowest")]
     straddling = {name: int(frame.loc[frame["variant"] == name, "straddling_tokens"].max()) for name in names}
     if any(straddling.values()):
         listed = ", ".join(f"{name} {n:,}" for name, n in straddling.items() if n)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import pandas as pd
 
 from ..extrapolation.probes.statistics import share_interval
-from ..statistics.spread import spread
-from .formats import NONE, listed, plain, plus_minus
+from ..statistics.spread import highest, lowest, means_in_common, spread
+from .formats import NONE, bold_note, listed, plain, plus_minus
 from .load import Comparison, Row, absent
 from .passport import WORDS
 from .table import Cell, Table, TableRow
@@ -21,7 +21,6 @@ _ALIKE = {
     "passkey": (*_LIKE, "digits", "key_tokens", "distractors"),
     "start": (*_LIKE, "corpus", "split", "text_sha256", "detokenize"),
 }
-_BEST = "The best mean of a column is set bold, which says nothing about whether it differs by more than chance."
 _SHARE = "In %; of a single seed in brackets Wilson's 95 % interval over the {}: another seed may differ more."
 _DEVIATION = "± is the standard deviation (n − 1) over seeds."
 
@@ -129,7 +128,7 @@ def _copy_tables(comparison: Comparison, one: Probed) -> list[Table]:
             f"Copying from the far end: share copied{one.label}",
             columns,
             ("accuracy", 100.0, 1),
-            max,
+            highest,
             what,
             [chance, _SHARE.format("sequences")],
             lambda own: (own["accuracy_low"].iloc[0], own["accuracy_high"].iloc[0]),
@@ -140,7 +139,7 @@ def _copy_tables(comparison: Comparison, one: Probed) -> list[Table]:
             f"Copying from the far end: what the repeat is worth{one.label}",
             columns,
             ("gain", 1.0, 3),
-            max,
+            highest,
             gain + one.why,
             [],
             lambda own: None,
@@ -169,7 +168,7 @@ def _passkey_tables(comparison: Comparison, one: Probed) -> list[Table]:
             f"Passkeys: {title}{one.label}",
             columns,
             (key, 100.0, 1),
-            max,
+            highest,
             f"{sentence}; {texts}, all depths together.{one.why}",
             [f"By chance {plain(100 * first[f'chance_{key}'], 3)}.", _SHARE.format("texts")],
             lambda own, key=key: share_interval(own[key].mean(), int(own["samples"].sum())),  # type: ignore[misc]
@@ -192,7 +191,7 @@ def _start_table(comparison: Comparison, one: Probed) -> Table:
         f"Loss by distance to the document's start{one.label}",
         columns,
         ("loss", 1.0, 3),
-        min,
+        lowest,
         f"Nats a token by the tokens' index in the document, over the first {first['length']:,} tokens of "
         f"{first['documents']} documents of {first['corpus']} that have so many, each read from its start.{one.why}",
         ["In brackets the 95 % interval over the documents where there is one seed."],
@@ -206,7 +205,7 @@ def _table(
     title: str,
     columns: dict[str, pd.DataFrame],
     figure: tuple[str, float, int],
-    best: Callable[[Sequence[float]], float],
+    best: Callable[[Mapping[str, float]], list[str]],
     sentence: str,
     notes: list[str],
     interval: Interval,
@@ -219,7 +218,7 @@ def _table(
         own = {name: column[column["variant"] == name] for name in names}
         by_seed = {name: rows.groupby("seed")[field].mean() for name, rows in own.items() if not rows.empty}
         means = {name: spread([factor * float(value) for value in values]) for name, values in by_seed.items()}
-        top = best([s.mean for s in means.values()])
+        top = best(means_in_common(by_seed)[0])
         for name in names:
             if name not in means:
                 cells[name].append(Cell(NONE))
@@ -228,6 +227,6 @@ def _table(
             small = plus_minus(means[name], digits)
             if bounds is not None:
                 small = f"[{', '.join(plain(factor * float(bound), digits) for bound in bounds)}]"
-            cells[name].append(Cell(plain(means[name].mean, digits), small, means[name].mean == top))
+            cells[name].append(Cell(plain(means[name].mean, digits), small, name in top))
     rows = [TableRow(name, cells[name], name == comparison.baseline) for name in names]
-    return Table(title, list(columns), rows, sentence, [*notes, _DEVIATION, _BEST])
+    return Table(title, list(columns), rows, sentence, [*notes, _DEVIATION, bold_note("best")])

@@ -37,8 +37,12 @@ def paired_means(frame: pd.DataFrame, metric: str, variants: Sequence[str]) -> t
 
     Variants without rows, or with a row that has no figure, are left out; without a common seed nothing is ranked.
     """
-    figures = {name: frame[frame["variant"] == name].set_index("seed")[metric] for name in variants}
-    figures = {name: own for name, own in figures.items() if len(own) and own.notna().all()}
+    return means_in_common({name: frame[frame["variant"] == name].set_index("seed")[metric] for name in variants})
+
+
+def means_in_common(by_seed: Mapping[str, pd.Series]) -> tuple[dict[str, float], list[int]]:
+    """:func:`paired_means` of each variant's figures, indexed by seed."""
+    figures = {name: own for name, own in by_seed.items() if len(own) and own.notna().all()}
     seeds = sorted(set.intersection(*(set(own.index) for own in figures.values()))) if figures else []
     return ({name: float(own[seeds].mean()) for name, own in figures.items()} if seeds else {}), [int(s) for s in seeds]
 
@@ -47,3 +51,8 @@ def lowest(means: Mapping[str, float]) -> list[str]:
     """The variants of the lowest mean, in their order; none where there are no means."""
     least = min(means.values(), default=math.nan)
     return [name for name, mean in means.items() if mean == least]
+
+
+def highest(means: Mapping[str, float]) -> list[str]:
+    """The variants of the highest mean, in their order; none where there are no means."""
+    return lowest({name: -mean for name, mean in means.items()})

@@ -70,6 +70,21 @@ def test_one_seed_shows_wilsons_interval(probed):
     assert tables["Addition by length"].columns == ["2 digits", "3 digits"]
 
 
+def test_bold_is_over_the_seeds_that_all_rows_have(probed):
+    output = probed([0, 1])
+    lines = [json.loads(line) for line in (output / "r2l3" / "seed-1" / "numbers.jsonl").read_text().splitlines()]
+    for line in lines:  # a seed that the other lacks, at which everything is right
+        line.update(share(10, 10) if line["probe"] == "exact_match" else {"number_bits_per_byte": 0.1})
+    (output / "r2l3" / "seed-1" / "numbers.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    (output / "triadic" / "seed-1" / "numbers.jsonl").unlink()
+    tables = {table.title: table for table in number_tables(load_comparison(output))}
+    addition = tables["Addition by length"]  # of 3 digits: 1 and 10 of 10 against 2
+    assert [cells(addition, name)["3 digits"].split()[0] for name in ("r2l3", "triadic")] == ["55.0", "20.0"]
+    assert [row.cells[1].best for row in addition.rows] == [False, True]
+    loss = tables["Bits per byte of numbers and of the rest"]
+    assert [row.cells[0].best for row in loss.rows] == [True, True]
+
+
 def test_several_seeds_show_their_deviation(probed):
     tables = {table.title: table for table in number_tables(load_comparison(probed([0, 1])))}
     overall = tables["Exact match on arithmetic"]

@@ -106,6 +106,14 @@ def test_one_seed_shows_intervals(probed):
     assert "5 documents of c" in start.sentence
 
 
+def test_bold_is_over_the_seeds_that_all_rows_have(probed):
+    output = probed([0, 1])
+    (output / "alibi" / "seed-1" / "probe" / "probes.jsonl").unlink()
+    copied, *_ = probe_tables(load_comparison(output))
+    assert [cells(copied, name)["128 (111 back)"].split()[0] for name in ("rotary", "alibi")] == ["50.0", "50.0"]
+    assert [row.cells[0].best for row in copied.rows] == [False, True], "of seed 0: 25 and 50"
+
+
 def test_several_seeds_show_their_deviation(probed):
     copied, worth, likeliest, *_ = probe_tables(load_comparison(probed([0, 1])))
     assert cells(copied, "rotary")["128 (111 back)"] == "50.0 ± 35.4"
