@@ -152,7 +152,7 @@ class MetricsLog(pl.Callback):
         assert isinstance(pl_module, LanguageModule)
         self.write_validation(trainer, pl_module.perplexity.compute())
 
-    def write_validation(self, trainer: pl.Trainer, figures: dict[str, float | int]) -> None:
+    def write_validation(self, trainer: pl.Trainer, figures: Row) -> None:
         """Append a validation row at the present step, unless one stands there already."""
         if not figures["tokens"]:
             return

@@ -277,7 +277,8 @@ class LanguageModule(pl.LightningModule):
     # -- evaluation ---------------------------------------------------------------------------------------------
 
     def _evaluate(self, batch: Batch) -> None:
-        self.perplexity.update(self._nll(batch["input_ids"]), batch["scored"], batch["words"], batch["bytes"])
+        scored, words, size = batch["scored"], batch["words"], batch["bytes"]
+        self.perplexity.update(self._nll(batch["input_ids"]), scored, words, size, batch.get("document"))
 
     def health(self) -> dict[str, float]:
         """What the head says of its own state, such as how its codes are used, each name with ``head_`` before it."""

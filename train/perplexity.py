@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import Module
 from torchmetrics import Metric
+from torchmetrics.utilities import dim_zero_cat
 
 
 class TextPerplexity(Metric):
@@ -23,6 +24,9 @@ class TextPerplexity(Metric):
     where :math:`S` is the sum, in float64, of the negative log-likelihoods (nats) of every scored token, and words
     and bytes are those of the *original text* that these tokens stand for. Window means are never averaged: a short
     last window weighs what its tokens weigh. States add up across processes before the one division.
+
+    Where every target's document is told, the sums of each document are kept too: drawing documents anew says how far
+    a figure would move with other text of the kind.
     """
 
     full_state_update = False
@@ -32,18 +36,28 @@ class TextPerplexity(Metric):
     tokens: Tensor
     words: Tensor
     bytes: Tensor
+    by_document: list[Tensor]
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.add_state("nll", torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
         for name in ("tokens", "words", "bytes"):
             self.add_state(name, torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
+        # rows of document, nll, tokens, words, bytes, a few a batch; whole numbers below 2^53 are exact
+        self.add_state("by_document", [], dist_reduce_fx="cat")
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget all batches."""
+        super().reset()
+        # a process without a batch has to take part when the rows of all are gathered
+        self.by_document.append(torch.zeros(0, 5, dtype=torch.float64, device=self.device))
 
     def _apply(self, fn: Callable[[Tensor], Tensor], exclude_state: Sequence[str] = "") -> Module:
         """Follow the model to its device, but never to its precision: sums stay float64 and counts whole numbers."""
         return super()._apply(lambda state: state.to(fn(state.new_empty(0)).device), exclude_state)
 
-    def update(self, nll: Tensor, scored: Tensor, words: Tensor, bytes: Tensor) -> None:
+    def update(self, nll: Tensor, scored: Tensor, words: Tensor, bytes: Tensor, document: Tensor | None = None) -> None:
         """Add one batch.
 
         Args:
@@ -51,16 +65,36 @@ class TextPerplexity(Metric):
             scored: (B, T) bool, true where the target counts (false on padding and document separators).
             words: (B, T) words of the original text that begin in each target.
             bytes: (B, T) bytes of the original text that each target stands for.
+            document: (B, T) number of the document that each target is of.
         """
         self.nll += torch.where(scored, nll.double(), 0.0).sum()
         self.tokens += scored.sum()
         self.words += torch.where(scored, words, 0).sum()
         self.bytes += torch.where(scored, bytes, 0).sum()
+        if document is None:
+            return
+        present, place = document[scored].unique(return_inverse=True)
+        each = [nll[scored].double(), *(counts[scored].double() for counts in (scored, words, bytes))]
+        rows = torch.zeros(len(present), 5, dtype=torch.float64, device=nll.device)
+        rows[:, 0] = present
+        rows[:, 1:].index_add_(0, place, torch.stack(each, dim=1))
+        self.by_document.append(rows)
 
-    def compute(self) -> dict[str, float | int]:
-        """The sums and the three figures; ``nan`` where nothing was scored."""
+    def compute(self) -> dict[str, Any]:
+        """The sums and the three figures, ``nan`` where nothing was scored; ``by_document`` where these were told.
+
+        The last is ``document``, ``nll``, ``tokens``, ``words`` and ``bytes``, lists with an entry a document.
+        """
         nll, tokens = float(self.nll), int(self.tokens)
-        return figures(nll, tokens, int(self.words), int(self.bytes))
+        found: dict[str, Any] = dict(figures(nll, tokens, int(self.words), int(self.bytes)))
+        rows = dim_zero_cat(self.by_document)
+        if len(rows):
+            present, place = rows[:, 0].long().unique(return_inverse=True)
+            sums = torch.zeros(len(present), 4, dtype=torch.float64, device=rows.device)
+            sums.index_add_(0, place, rows[:, 1:])
+            counts = {name: sums[:, k].long().tolist() for k, name in enumerate(("tokens", "words", "bytes"), start=1)}
+            found["by_document"] = {"document": present.tolist(), "nll": sums[:, 0].tolist(), **counts}
+        return found
 
 
 def figures(nll: float, tokens: int, words: int, n_bytes: int) -> dict[str, float | int]:

@@ -52,16 +52,16 @@ def split_record(cli: TrainingCLI, split: str, *, log_weight: Tensor | None = No
     }
 
 
-def _score(cli: TrainingCLI, split: str) -> dict[str, float | int]:
+def _score(cli: TrainingCLI, split: str) -> dict[str, Any]:
     # a record is of a whole split, whatever was limited during training
     cli.trainer.limit_val_batches = cli.trainer.limit_test_batches = 1.0
     run_split = cli.trainer.validate if split == "validation" else cli.trainer.test
     run_split(cli.model, cli.datamodule, verbose=False)
-    figures: dict[str, float | int] = cli.model.perplexity.compute()
+    figures: dict[str, Any] = cli.model.perplexity.compute()
     return figures
 
 
-def _check(figures: dict[str, float | int], card: dict[str, Any]) -> None:
+def _check(figures: dict[str, Any], card: dict[str, Any]) -> None:
     for name in _COUNTED:
         if figures[name] != card[name]:
             raise RuntimeError(f"{figures[name]} {name} of the {card['split']} split were scored, not its {card[name]}")

@@ -62,12 +62,33 @@ def test_states_add_up_across_processes():
     parts = [TextPerplexity(), TextPerplexity()]
     for i, metric in enumerate(parts):
         one = torch.ones(1, 2, dtype=torch.int64)
-        metric.update(torch.full((1, 2), float(i + 1)), one.bool(), one, one * 3)
+        metric.update(torch.full((1, 2), float(i + 1)), one.bool(), one, one * 3, torch.tensor([[i, 5]]))
+    parts.append(TextPerplexity())  # of a process that had no batch
     joined = TextPerplexity()
     for name, reduction in joined._reductions.items():
-        gathered = torch.stack([getattr(m, name) for m in parts])
+        states = [getattr(m, name) for m in parts]
+        gathered = [row for rows in states for row in rows] if name == "by_document" else torch.stack(states)
         setattr(joined, name, reduction(gathered))
-    assert joined.compute() == figures(6.0, 4, 4, 12)
+    result = joined.compute()
+    by_document = {"document": [0, 1, 5], "nll": [1.0, 2.0, 3.0], "tokens": [1, 1, 2], "words": [1, 1, 2]}
+    assert result.pop("by_document") == {**by_document, "bytes": [3, 3, 6]}
+    assert result == figures(6.0, 4, 4, 12)
+
+
+def test_documents_that_end_within_a_batch_keep_their_own_sums():
+    metric = TextPerplexity()
+    nll, scored = torch.tensor([[1.0, 2.0, 4.0, 8.0]]), torch.tensor([[True, True, False, True]])
+    words, size = torch.tensor([[1, 0, 9, 1]]), torch.tensor([[2, 3, 9, 5]])
+    metric.update(nll, scored, words, size, torch.tensor([[3, 3, 4, 4]]))
+    metric.update(nll * 10, scored, words, size, torch.tensor([[4, 4, 0, 6]]))
+    found = metric.compute()["by_document"]
+    assert found["document"] == [3, 4, 6]
+    assert found["nll"] == [3.0, 38.0, 80.0]
+    assert found["tokens"] == [2, 3, 1]
+    assert found["words"] == [1, 2, 1]
+    assert found["bytes"] == [5, 10, 5]
+    metric.reset()
+    assert "by_document" not in metric.compute()
 
 
 def test_nothing_scored_is_nan_and_overflow_is_infinite():

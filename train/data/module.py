@@ -41,8 +41,8 @@ class TextDataModule(pl.LightningDataModule):
     """A corpus, its tokenizer and its windows.
 
     Training batches are ``{"input_ids": (B, T + 1) int64}``. Evaluation batches, in the non-overlapping protocol, are
-    ``{"input_ids": (B, T + 1), "scored": (B, T) bool, "bytes": (B, T), "words": (B, T)}``, the last three of the
-    targets: sum nll where ``scored``, and divide by the sums of ``scored``, ``bytes`` or ``words``.
+    ``{"input_ids": (B, T + 1), "scored": (B, T) bool, "bytes": (B, T), "words": (B, T), "document": (B, T)}``, the
+    last four of the targets: sum nll where ``scored``, and divide by the sums of ``scored``, ``bytes`` or ``words``.
 
     Nothing is read on construction. Text is tokenised into a cache at the first use of a split, by one process
     (``prepare_data``) where there are several. The trainer must not replace the samplers in a distributed run: they

@@ -72,7 +72,10 @@ class EvaluationWindows(Dataset[dict[str, Tensor]]):
         return math.ceil((self.prepared.length - 1) / self.context_length)
 
     def __getitem__(self, index: int) -> dict[str, Tensor]:
-        """``input_ids`` (T + 1,); of the targets ``scored`` (T,) bool and ``bytes``, ``words`` (T,) int64."""
+        """``input_ids`` (T + 1,); of targets ``scored`` (T,) bool and ``bytes``, ``words``, ``document`` (T,) int64.
+
+        Documents are numbered from 0; a separator is of the one that it stands before.
+        """
         T = self.context_length
         first = min(index * T, self.prepared.length)
         last = min(first + T + 1, self.prepared.length)
@@ -82,10 +85,12 @@ class EvaluationWindows(Dataset[dict[str, Tensor]]):
         scored = np.zeros(T, dtype=bool)
         size = np.zeros(T, dtype=np.int64)
         words = np.zeros(T, dtype=np.int64)
+        document = np.zeros(T, dtype=np.int64)
         targets = slice(first + 1, last)
         n = max(last - first - 1, 0)
         scored[:n] = True
         scored[self.prepared.separators_in(first + 1, last) - (first + 1)] = False
+        document[:n] = np.searchsorted(self.prepared.separators, np.arange(first + 1, last), side="right") - 1
         size[:n] = self.prepared.token_bytes[targets]
         words[:n] = self.prepared.token_words[targets]
         return {
@@ -93,4 +98,5 @@ class EvaluationWindows(Dataset[dict[str, Tensor]]):
             "scored": torch.from_numpy(scored),
             "bytes": torch.from_numpy(size),
             "words": torch.from_numpy(words),
+            "document": torch.from_numpy(document),
         }

@@ -92,6 +92,8 @@ def debiased(group: Group) -> Group | None:
         return None
     shifted = records[f"{DEBIASED}nll"].notna()
     figures = {m: records[m].where(~shifted, records[f"{DEBIASED}{m}"]).astype("float64") for m in METRICS}
+    if f"{DEBIASED}by_document" in records:
+        figures["by_document"] = records["by_document"].where(~shifted, records[f"{DEBIASED}by_document"])
     return replace(group, records=records.assign(**figures))
 
 

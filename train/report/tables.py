@@ -11,8 +11,9 @@ from ..statistics.family import family
 from ..statistics.paired import paired_differences
 from ..statistics.spread import Spread, lowest, paired_means, summarise
 from .differences import NATS, difference_cell, nats_cells, ratio_cell, test_cells, test_columns, test_note
+from .documents import DOCUMENTS, DOCUMENTS_NOTE, document_cells
 from .fates import diverged, fates_of, lost_note
-from .formats import NONE, perplexity_digits, plain, plus_minus, short_hash
+from .formats import NONE, bold_note, perplexity_digits, plain, plus_minus, short_hash
 from .load import Comparison, absent
 from .passport import DEBIASED, TOKENIZER, WORDS, Group, debiased
 from .software import software_sentence
@@ -118,18 +119,17 @@ def _quality(comparison: Comparison, records: pd.DataFrame, metrics: list[str], 
                 Cell(plain(summary[name].mean, digits), plus_minus(summary[name], digits), name in best),
                 delta_cell(comparison, records, metric, name, digits),
             ]
-    notes = [
-        "Mean ± standard deviation (n − 1) over seeds. The lowest mean of a column, over the seeds that all its rows "
-        "have, is set bold, which says nothing about whether it differs by more than chance."
-    ]
+    notes = [f"Mean ± standard deviation (n − 1) over seeds. {bold_note('lowest')}"]
     if has_baseline:
         fates = fates_of(comparison)
         effect, without = comparison.effect, diverged(fates)
         tested = family(records, metrics[0], names, comparison.baseline, effect=effect, diverged=without)
-        columns += [f"{DELTA} {NATS[metrics[0]]}", *test_columns(comparison.effect)]
+        drawn = document_cells(records, metrics[0], names, comparison.baseline)
+        columns += [f"{DELTA} {NATS[metrics[0]]}", *([DOCUMENTS] if drawn else []), *test_columns(comparison.effect)]
         for name, nats in zip(names, nats_cells(tested, names), strict=True):
-            by_variant[name] += [nats, *test_cells(tested.get(name))]
+            by_variant[name] += [nats, *([drawn[name]] if drawn else []), *test_cells(tested.get(name))]
         notes += [test_note(metrics[0], comparison.baseline, comparison.effect), *lost_note(fates)]
+        notes += [DOCUMENTS_NOTE] if drawn else []
     else:
         notes.append(f"No Δ: the baseline {comparison.baseline} has no figure in this table.")
     if single:
@@ -156,7 +156,7 @@ def figure_digits(metric: str, summary: dict[str, Spread]) -> int:
 
 def passport_rows(group: Group) -> tuple[list[tuple[str, str]], Table | None]:
     """What all records of a group share, and a table of what differs between runs (columns are the fields)."""
-    skip = {"variant", "seed", "split", "nll", "cross_entropy", "token_perplexity", "word_perplexity", "bits_per_byte"}
+    skip = {"variant", "seed", "split", "nll", "cross_entropy", "by_document", *TITLES}
     fields = [
         key
         for key in group.records.columns

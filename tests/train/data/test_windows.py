@@ -61,6 +61,8 @@ def test_every_token_but_separators_is_scored_once(prepared, T):
         assert not window["bytes"][~scored].any()
         assert not window["words"][~scored].any()
         places = (torch.nonzero(scored)[:, 0] + k * T + 1).numpy()
+        own = window["document"].numpy()[scored.numpy()]
+        assert own.tolist() == [int((split.separators < place).sum()) - 1 for place in places]
         assert window["input_ids"][1:][scored].tolist() == split.tokens[places].tolist()
         assert window["input_ids"][:-1][scored].tolist() == split.tokens[places - 1].tolist()
         positions.extend(places.tolist())

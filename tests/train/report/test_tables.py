@@ -314,3 +314,43 @@ def test_debiased_figures_stand_in_a_table_of_their_own(make_comparison, make_ru
 
 def test_no_debiased_figures_no_table(three_by_two):
     assert not any("debiased" in table.title for table in tables_of(three_by_two)[2])
+
+
+def of_two_documents(*nats, words=(500, 700)):
+    """Sums of two documents of 1,000 tokens each, with so many nats a token."""
+    nll = [1000 * one for one in nats]
+    return {"document": [0, 1], "nll": nll, "tokens": [1000, 1000], "words": list(words), "bytes": [1, 1]}
+
+
+def test_how_far_a_difference_would_move_with_other_documents(make_comparison, make_run):
+    output = make_comparison(["a", "b"], [0, 1])
+    for seed in (0, 1):
+        make_run(output, "a", seed, loss=5.0, changes={"by_document": of_two_documents(5.0, 6.0)})
+        make_run(output, "b", seed, loss=5.1, changes={"by_document": of_two_documents(5.1 + 0.02 * seed, 5.8)})
+    _, _, (table, _) = tables_of(output)
+    # a quarter of the draws holds the first document twice, a quarter the second; the mean over seeds is 0.11 or -0.2
+    assert cells(table, "b")["With other documents"] == "[−0.2000, +0.1100]"
+    assert cells(table, "a")["With other documents"] == "–"
+    assert table.columns.index("With other documents") == table.columns.index("Δ nats a token") + 1
+    assert any(note.startswith("With other documents: 95 % interval") for note in table.notes)
+
+
+def test_without_sums_by_document_or_of_others_there_is_no_such_column(make_comparison, make_run, three_by_two):
+    for table in tables_of(three_by_two)[2]:
+        assert "With other documents" not in table.columns
+    output = make_comparison(["a", "b"], [0], folder="others")
+    make_run(output, "a", 0, changes={"by_document": of_two_documents(5.0, 6.0)})
+    make_run(output, "b", 0, changes={"by_document": of_two_documents(5.0, 6.0) | {"document": [0, 2]}})
+    assert "With other documents" not in tables_of(output)[2][0].columns
+
+
+def test_debiased_tables_draw_debiased_documents(make_comparison, make_run):
+    output = make_comparison(["a", "b"], [0])
+    make_run(output, "a", 0, changes={"by_document": of_two_documents(5.0, 6.0)})
+    debiased = {"nll": 1.0, "token_perplexity": 99.0, "word_perplexity": 99.0, "bits_per_byte": 1.0}
+    debiased["by_document"] = of_two_documents(4.7, 5.5)
+    changes = {f"debiased_{name}": value for name, value in debiased.items()}
+    make_run(output, "b", 0, changes=changes | {"by_document": of_two_documents(5.5, 6.5)})
+    tables = {table.title: table for table in tables_of(output)[2]}
+    assert cells(tables["Test"], "b")["With other documents"] == "[+0.5000, +0.5000]"
+    assert cells(tables["Test, debiased"], "b")["With other documents"] == "[−0.5000, −0.3000]"
