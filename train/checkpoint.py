@@ -69,6 +69,8 @@ class ResumeCheckpoint(Checkpoint):
     def stopping_on_signals(self, trainer: pl.Trainer) -> Iterator[None]:
         """Inside, Ctrl-C and SIGTERM end the run after the step at hand, with a checkpoint; a second Ctrl-C at once.
 
+        While it is scored the run ends after the batch at hand; its newest checkpoint is from before.
+
         Lightning (2.6) broadcasts a SIGTERM from inside its signal handler, which arrives in the middle of other
         communication: processes that are not at the same place then wait for each other for ever. Its part in the
         handler is left out; the processes agree at the end of the step instead.
@@ -79,13 +81,15 @@ class ResumeCheckpoint(Checkpoint):
                 raise KeyboardInterrupt
             self._asked_to_stop = True
 
-        setattr(trainer._signal_connector, "_sigterm_notifier_fn", lambda number, frame: None)  # noqa: B010
+        lightnings = vars(trainer._signal_connector)  # an attribute of its own hides the method
+        lightnings["_sigterm_notifier_fn"] = lambda number, frame: None
         before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
         try:
             yield
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
+            del lightnings["_sigterm_notifier_fn"]
 
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *args: Any) -> None:
         if not self._step_ends_here(trainer) or _validation_follows(trainer):
@@ -99,6 +103,10 @@ class ResumeCheckpoint(Checkpoint):
     def on_validation_batch_end(self, trainer: pl.Trainer, *args: Any, **kwargs: Any) -> None:
         if any_process(trainer, self._asked_to_stop):
             raise RunInterrupted  # the last checkpoint is from before this validation, which will be made again
+
+    def on_test_batch_end(self, trainer: pl.Trainer, *args: Any, **kwargs: Any) -> None:
+        if any_process(trainer, self._asked_to_stop):
+            raise RunInterrupted
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if trainer.state.fn == "fit" and not trainer.sanity_checking and self._due(trainer):

@@ -47,17 +47,17 @@ def _fit(cli: TrainingCLI) -> int:
         announce_start(cli, checkpoint)
         with cli.checkpoint.stopping_on_signals(cli.trainer):
             cli.trainer.fit(model, data, ckpt_path=checkpoint)
-        if cli.trainer.fast_dev_run:
-            say("fast_dev_run: it runs; nothing is recorded")
-            return 0
-        if cli.trainer.global_step < model.total_steps() and not stopped_early(cli):
-            reason = f"the run ended at step {cli.trainer.global_step} of {model.total_steps()} (max_time?)"
-            run.fail(reason, step=cli.trainer.global_step)
-            say(f"{reason}; it is not finished, and goes on when the same command is run again")
-            return 1
-        peak = memory.peak_mb()
-        model.gather()
-        records = final_records(cli)
+            if cli.trainer.fast_dev_run:
+                say("fast_dev_run: it runs; nothing is recorded")
+                return 0
+            if cli.trainer.global_step < model.total_steps() and not stopped_early(cli):
+                reason = f"the run ended at step {cli.trainer.global_step} of {model.total_steps()} (max_time?)"
+                run.fail(reason, step=cli.trainer.global_step)
+                say(f"{reason}; it is not finished, and goes on when the same command is run again")
+                return 1
+            peak = memory.peak_mb()
+            model.gather()
+            records = final_records(cli)
         if cli.trainer.is_global_zero:
             export(cli)
     except TrainingStopped as stop:

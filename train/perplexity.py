@@ -12,6 +12,9 @@ from torch.nn import Module
 from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
 
+MOST_DOCUMENTS = 2000
+"""Of more documents no sums are kept: they would be megabytes a record, and little noise is left to tell of."""
+
 
 class TextPerplexity(Metric):
     r"""Token perplexity, word perplexity and bits per byte from one sum of negative log-likelihoods.
@@ -83,13 +86,14 @@ class TextPerplexity(Metric):
     def compute(self) -> dict[str, Any]:
         """The sums and the three figures, ``nan`` where nothing was scored; ``by_document`` where these were told.
 
-        The last is ``document``, ``nll``, ``tokens``, ``words`` and ``bytes``, lists with an entry a document.
+        The last is ``document``, ``nll``, ``tokens``, ``words`` and ``bytes``, lists with an entry a document; it is
+        left out above :data:`MOST_DOCUMENTS`, and where not every target's document was told.
         """
         nll, tokens = float(self.nll), int(self.tokens)
         found: dict[str, Any] = dict(figures(nll, tokens, int(self.words), int(self.bytes)))
         rows = dim_zero_cat(self.by_document)
-        if len(rows):
-            present, place = rows[:, 0].long().unique(return_inverse=True)
+        present, place = rows[:, 0].long().unique(return_inverse=True)
+        if tokens and rows[:, 2].sum() == tokens and len(present) <= MOST_DOCUMENTS:
             sums = torch.zeros(len(present), 4, dtype=torch.float64, device=rows.device)
             sums.index_add_(0, place, rows[:, 1:])
             counts = {name: sums[:, k].long().tolist() for k, name in enumerate(("tokens", "words", "bytes"), start=1)}

@@ -73,7 +73,8 @@ class Published:
     def finals(self, split: str = "test") -> pd.DataFrame:
         """The final record of every run on a split, its passport's fields beside it."""
         frame = records_frame(self.comparison.finished if self.comparison else [])
-        return frame[frame["split"] == split].reset_index(drop=True)
+        sums = [name for name in frame if str(name).endswith("by_document")]
+        return frame[frame["split"] == split].drop(columns=sums).reset_index(drop=True)
 
     def lengths(self, protocol: str = "fixed_target") -> pd.DataFrame:
         """Perplexity by window length in one protocol; columns variant, seed, length, token_perplexity and others.

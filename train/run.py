@@ -22,6 +22,7 @@ import contextlib
 import fcntl
 import json
 import os
+import re
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -165,7 +166,10 @@ class Run:
 
     def finish(self, results: dict[str, Any]) -> None:
         """Write the final records; the run is finished from here on."""
-        write_atomically(self.results_file, json.dumps(finite(results), indent=2, allow_nan=False) + "\n")
+        text = json.dumps(finite(results), indent=2, allow_nan=False)
+        # a list of numbers, such as the sums of documents, stands on one line
+        text = re.sub(r"\[\s+([^\[\]{}\"]+?)\s+\]", lambda found: f"[{' '.join(found[1].split())}]", text)
+        write_atomically(self.results_file, f"{text}\n")
 
 
 def read_text(file: Path) -> str:

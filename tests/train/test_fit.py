@@ -70,6 +70,26 @@ def test_perplexity_equals_a_brute_force_scorer(run, corpus_text):
     assert record["bits_per_byte"] == pytest.approx(nll / math.log(2) / len(text.encode()), rel=1e-5)
 
 
+@pytest.fixture
+def of_documents(tiny, write, tmp_path):
+    """A run whose validation and test text are problems of arithmetic, 16 a document."""
+    tiny["data"] |= {"source": "arithmetic", "arithmetic": {"train_problems": 600, "test_problems": 100}}
+    folder = tmp_path / "run"
+    assert main(["fit", "--config", str(write(tiny)), "--run_dir", str(folder)]) == 0
+    return folder
+
+
+def test_final_records_hold_the_sums_of_each_document(of_documents):
+    for record in json.loads((of_documents / "results.json").read_text())["records"]:
+        sums = record["by_document"]
+        assert sums["document"] == list(range(record["passport"]["documents"]))
+        assert len(sums["document"]) > 1
+        for name in ("tokens", "words", "bytes"):
+            assert sum(sums[name]) == record[name]
+            assert min(sums[name]) > 0
+        assert math.fsum(sums["nll"]) == pytest.approx(record["nll"], rel=1e-12)
+
+
 def test_what_a_run_leaves(run, tiny):
     rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     train = [r for r in rows if r["split"] == "train"]
@@ -115,6 +135,7 @@ def test_validate_and_test_commands_repeat_the_records(run, capsys):
     again = [json.loads(line) for line in (run / "evaluations.jsonl").read_text().splitlines()]
     assert [r["nll"] for r in again] == [r["nll"] for r in results["records"]]
     assert [r["passport"] for r in again] == [r["passport"] for r in results["records"]]
+    assert [r["by_document"] for r in again] == [r["by_document"] for r in results["records"]]
 
 
 @pytest.mark.parametrize(
@@ -246,6 +267,34 @@ def test_an_interrupted_run_leaves_a_checkpoint_of_its_last_step(lmzoo, tiny, wr
     assert "run the same command again" in done.stdout
     assert [p.name for p in (folder / "checkpoints").iterdir()] == ["step-00000008.ckpt"]
     assert "resuming from step-00000008.ckpt" in lmzoo(*words).stdout
+
+
+INTERRUPT_SCORING = """
+import os, signal, sys
+from lmzoo.train.cli import main
+from lmzoo.train.module import LanguageModule
+step = LanguageModule.test_step
+def test_step(self, batch, batch_idx):
+    assert batch_idx == 0, "it went on after the batch at hand"
+    os.kill(os.getpid(), {signal})
+    return step(self, batch, batch_idx)
+LanguageModule.test_step = test_step
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_run_that_is_being_scored_can_be_stopped(lmzoo, tiny, write, tmp_path, number):
+    tiny["checkpoint_every_n_steps"] = 6
+    folder = tmp_path / "run"
+    words = ["fit", "--config", write(tiny), "--run_dir", folder]
+    done = lmzoo(*words, program=INTERRUPT_SCORING.format(signal=int(number)), code=130)
+    assert "run the same command again" in done.stdout
+    assert not (folder / "results.json").exists()
+    assert not (folder / "failure.json").exists()
+    lmzoo(*words)
+    assert (folder / "results.json").is_file()
 
 
 def test_generate_continues_a_prompt(run, capsys):

@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from lmzoo.train.perplexity import TextPerplexity, figures
+from lmzoo.train.perplexity import MOST_DOCUMENTS, TextPerplexity, figures
 
 
 def test_hand_worked_sum_over_ragged_batches():
@@ -87,7 +87,18 @@ def test_documents_that_end_within_a_batch_keep_their_own_sums():
     assert found["tokens"] == [2, 3, 1]
     assert found["words"] == [1, 2, 1]
     assert found["bytes"] == [5, 10, 5]
+    metric.update(nll, scored, words, size)
+    assert "by_document" not in metric.compute(), "they would not be the whole text"
     metric.reset()
+    assert "by_document" not in metric.compute()
+
+
+def test_of_too_many_documents_no_sums_are_kept():
+    one, documents = torch.ones(1, MOST_DOCUMENTS, dtype=torch.int64), torch.arange(MOST_DOCUMENTS)[None]
+    metric = TextPerplexity()
+    metric.update(one.double(), one.bool(), one, one, documents)
+    assert len(metric.compute()["by_document"]["nll"]) == MOST_DOCUMENTS
+    metric.update(one.double()[:, :1], one.bool()[:, :1], one[:, :1], one[:, :1], documents[:, -1:] + 1)
     assert "by_document" not in metric.compute()
 
 

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from ..extrapolation.interval import FIGURES
 from ..report.load import number
 from ..report.passport import DEBIASED, LIKE, TOKENIZER
 from .figures import Figure, likeness
@@ -14,13 +15,6 @@ from .results import Results, Row
 
 Read = Callable[[Results, Settings], list[Figure]]
 
-# by what the nll is divided
-_UNIT = {
-    "cross_entropy": "tokens",
-    "token_perplexity": "tokens",
-    "word_perplexity": "words",
-    "bits_per_byte": "bytes",
-}
 _EXTRAPOLATED = (*LIKE, "split", "longest", "within", "targets")
 _ANALYSED = ("corpus", "text_sha256", "train_text_sha256", TOKENIZER, "detokenize", "train_length", "dtype")
 _CONTINUED = ("split", "prompts", "prompt_tokens", "new_tokens", "generation_seed", "batch_size", "frequent_types")
@@ -44,7 +38,8 @@ def debiased(name: str) -> Read:
         figures = []
         for row in _final(results, settings):
             shifted = row.get(f"{DEBIASED}nll") is not None
-            figures.append(_figure(row, name, number(row.get(f"{DEBIASED}{name}" if shifted else name))))
+            prefix = DEBIASED if shifted else ""
+            figures.append(_figure(row, name, number(row.get(f"{prefix}{name}")), f"{prefix}by_document"))
         return _newest(figures)
 
     return read
@@ -192,11 +187,11 @@ def _probed(results: Results, probe: str, settings: Settings) -> list[Row]:
     return [row for row in rows if row["length"] == settings["multiple"] * (_passport(row, "train_length") or 0)]
 
 
-def _figure(row: Row, name: str, value: float) -> Figure:
-    unit = _UNIT[name]
+def _figure(row: Row, name: str, value: float, documents: str = "by_document") -> Figure:
+    unit = FIGURES[name]
     fields = _EXTRAPOLATED if "intervention" in row else (*LIKE, "split")
     like = likeness(row, (*fields, *((TOKENIZER,) if unit == "tokens" else ())))
-    return Figure(str(row["variant"]), int(row["seed"]), value, like, row.get("by_document"), unit)
+    return Figure(str(row["variant"]), int(row["seed"]), value, like, row.get(documents), unit)
 
 
 def _newest(figures: Iterable[Figure]) -> list[Figure]:

@@ -65,7 +65,9 @@ def terminal_table(outcomes: Sequence[Outcome]) -> Table:
 
 def conditions_table(conditions: Sequence[Sequence[str]]) -> Table:
     """How the runs behind the verdicts were trained."""
-    table = Table(*COLUMNS, title="How the runs were trained", title_justify="left", caption=NOTE)
+    table = Table(title="How the runs were trained", title_justify="left", caption=NOTE, caption_justify="left")
+    for column in COLUMNS:
+        table.add_column(column, overflow="fold")
     for row in conditions:
         table.add_row(*map(escape, row))
     return table

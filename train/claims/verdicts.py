@@ -10,7 +10,7 @@ from ..config import ConfigError
 from ..report.fates import Fates, diverged, lost
 from ..report.formats import listed
 from ..report.passport import WORDS
-from ..statistics.bootstrap import bootstrap_interval
+from ..statistics.bootstrap import bootstrap_interval, pairs_of
 from ..statistics.holm import holm
 from ..statistics.paired import ROUNDING, Paired, paired
 from .claim import Claim, ClaimsFile, Paper
@@ -132,17 +132,10 @@ def _differences(claim: Claim, by_name: dict[str, dict[int, Figure]]) -> Paired:
 
 
 def _documents(claim: Claim, by_name: dict[str, dict[int, Figure]], seeds: Sequence[int]) -> tuple[float, float] | None:
-    if claim.baseline is None:
+    if claim.baseline is None or not seeds:
         return None
-    pairs = []
-    for seed in seeds:
-        variant, baseline = by_name[claim.variant][seed], by_name[claim.baseline][seed]
-        if variant.documents is None or baseline.documents is None:
-            return None
-        if variant.documents["document"] != baseline.documents["document"]:
-            return None
-        pairs.append((variant.documents, baseline.documents))
-    return bootstrap_interval(pairs, by_name[claim.variant][seeds[0]].unit) if pairs else None
+    variant, baseline = ({s: by_name[name][s].documents for s in seeds} for name in (claim.variant, claim.baseline))
+    return bootstrap_interval(pairs_of(variant, baseline), by_name[claim.variant][seeds[0]].unit)
 
 
 def _mean(figures: Sequence[Figure]) -> float:

@@ -6,36 +6,56 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from ..statistics.bootstrap import bootstrap_interval
-from .formats import NONE, bracketed
+from ..extrapolation.interval import FIGURES
+from ..statistics.bootstrap import Sums, bootstrap_interval, pairs_of
+from .formats import NONE, bracketed, listed
 from .load import absent
 from .table import Cell
 
 DOCUMENTS = "With other documents"
-DOCUMENTS_NOTE = (
-    f"{DOCUMENTS}: 95 % interval of the same difference, in nats, from drawing the scored documents with replacement, "
-    "the same for both variants. It is the noise of the evaluation alone, of these trained models; another seed of "
-    "training is not in it, and of few documents it is too narrow."
-)
-
-_UNIT = {"token_perplexity": "tokens", "word_perplexity": "words"}
 
 
 def document_cells(records: pd.DataFrame, metric: str, variants: Sequence[str], baseline: str) -> dict[str, Cell]:
     """A cell a variant: the interval of its difference to the baseline over the seeds that both have.
 
-    A dash where there is none, as for the baseline; empty where no variant has one: the records carry no sums by
-    document, or not of the same ones.
+    A dash where there is none, as for the baseline; empty where no record has sums by document.
     """
-    if "by_document" not in records:
+    sums = _by_seed(records, variants)
+    if not any(of_seed for own in sums.values() for of_seed in own.values()):
         return {}
-    sums = {(row["variant"], row["seed"]): row["by_document"] for _, row in records.iterrows()}
-    found: dict[str, tuple[float, float]] = {}
+    cells = dict.fromkeys(variants, Cell(NONE))
     for name in variants:
-        seeds = [seed for variant, seed in sums if variant == name and (baseline, seed) in sums]
-        pairs = [(sums[name, seed], sums[baseline, seed]) for seed in seeds]
-        alike = all(not absent(a) and not absent(b) and a["document"] == b["document"] for a, b in pairs)
-        interval = bootstrap_interval(pairs, _UNIT[metric]) if alike and name != baseline else None
+        pairs = [] if name == baseline else pairs_of(sums[name], sums[baseline])
+        interval = bootstrap_interval(pairs, FIGURES[metric])
         if interval is not None:
-            found[name] = interval
-    return {name: Cell(bracketed(found[name], 4) if name in found else NONE) for name in variants} if found else {}
+            cells[name] = Cell(bracketed(interval, 4))
+    return cells
+
+
+def document_notes(records: pd.DataFrame, variants: Sequence[str]) -> list[str]:
+    """What the column says, of how many documents, and which runs carry no sums."""
+    sums = _by_seed(records, variants)
+    known = [of_seed for own in sums.values() for of_seed in own.values() if of_seed]
+    counts = sorted({len(of_seed["document"]) for of_seed in known})
+    number = f"{counts[0]:,}" if len(counts) == 1 else f"{counts[0]:,} to {counts[-1]:,}"
+    notes = [
+        f"{DOCUMENTS}: 95 % interval of the same difference, in nats, from drawing the {number} scored documents with "
+        "replacement, the same for both variants. It is the noise of the evaluation alone, of these trained models: "
+        "another seed of training is not in it, and of a few dozen documents it is somewhat too narrow."
+    ]
+    without = [
+        f"{name} seed {listed([str(seed) for seed, of_seed in own.items() if not of_seed])}"
+        for name, own in sums.items()
+        if not all(own.values())
+    ]
+    if without:
+        notes.append(f"Without sums by document, and so without that interval: {'; '.join(without)}.")
+    return notes
+
+
+def _by_seed(records: pd.DataFrame, variants: Sequence[str]) -> dict[str, dict[int, Sums | None]]:
+    found: dict[str, dict[int, Sums | None]] = {name: {} for name in variants}
+    for row in records.to_dict("records"):
+        sums = row.get("by_document")
+        found[row["variant"]][int(row["seed"])] = None if absent(sums) else sums
+    return found

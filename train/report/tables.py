@@ -11,7 +11,7 @@ from ..statistics.family import family
 from ..statistics.paired import paired_differences
 from ..statistics.spread import Spread, lowest, paired_means, summarise
 from .differences import NATS, difference_cell, nats_cells, ratio_cell, test_cells, test_columns, test_note
-from .documents import DOCUMENTS, DOCUMENTS_NOTE, document_cells
+from .documents import DOCUMENTS, document_cells, document_notes
 from .fates import diverged, fates_of, lost_note
 from .formats import NONE, bold_note, perplexity_digits, plain, plus_minus, short_hash
 from .load import Comparison, absent
@@ -129,7 +129,7 @@ def _quality(comparison: Comparison, records: pd.DataFrame, metrics: list[str], 
         for name, nats in zip(names, nats_cells(tested, names), strict=True):
             by_variant[name] += [nats, *([drawn[name]] if drawn else []), *test_cells(tested.get(name))]
         notes += [test_note(metrics[0], comparison.baseline, comparison.effect), *lost_note(fates)]
-        notes += [DOCUMENTS_NOTE] if drawn else []
+        notes += document_notes(records, names) if drawn else []
     else:
         notes.append(f"No Δ: the baseline {comparison.baseline} has no figure in this table.")
     if single:

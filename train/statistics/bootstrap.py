@@ -14,6 +14,18 @@ Sums = Mapping[str, Sequence[Any]]
 """Sums by document: ``document``, ``nll``, ``tokens``, ``words``, ``bytes``, lists of equal length."""
 
 
+def pairs_of(variant: Mapping[int, Sums | None], baseline: Mapping[int, Sums | None]) -> list[tuple[Sums, Sums]]:
+    """The sums of two variants by seed, paired over the seeds that both have; empty unless all are of one text.
+
+    A seed without sums, as of a record from before they were kept, leaves nothing: an interval over the other seeds
+    would be of another difference than the one it stands beside.
+    """
+    pairs = [(variant[seed], baseline[seed]) for seed in variant if seed in baseline]
+    known = [(one, other) for one, other in pairs if one is not None and other is not None]
+    alike = all(list(one["document"]) == list(other["document"]) for one, other in known)
+    return known if alike and len(known) == len(pairs) else []
+
+
 def bootstrap_interval(
     pairs: Sequence[tuple[Sums, Sums]], unit: str = "tokens", *, resamples: int = RESAMPLES
 ) -> tuple[float, float] | None:

@@ -229,6 +229,31 @@ def test_analyses_are_read_and_an_unshifted_loss_counts_as_debiased(results):
     assert distinct.differences.values == pytest.approx((0.1, 0.1))
 
 
+def test_debiased_figures_stand_beside_debiased_documents(results, extra_record):
+    def sums(first, second):
+        both = {name: [100, 100] for name in ("tokens", "words", "bytes")}
+        return {"document": [0, 1], "nll": [100 * first, 100 * second], **both}
+
+    def of(variant, seed, plain, unshifted=None):
+        changes = {"by_document": sums(*plain)}
+        if unshifted:
+            changes |= {"debiased_nll": 1.0, "debiased_token_perplexity": math.exp(sum(unshifted) / 2)}
+            changes |= {"debiased_by_document": sums(*unshifted)}
+        return extra_record(variant, seed, sum(plain) / 2, **changes)
+
+    more = [of("base", seed, (5.0, 6.0)) for seed in (0, 1)]
+    more += [of("new", seed, (7.0, 8.0), (4.8, 5.5 + seed / 10)) for seed in (0, 1)]
+    folder = results("two", more=more)
+    plain, debiased = decide(
+        [folder],
+        make_claim("token_perplexity", direction="lower"),
+        make_claim("debiased_token_perplexity", direction="lower"),
+    )
+    assert plain.documents == pytest.approx((2.0, 2.0))
+    # a quarter of the draws holds the first document twice, a quarter the second
+    assert debiased.documents == pytest.approx((-0.45, -0.2))
+
+
 def test_parameters_are_compared_as_a_ratio(results, extra_record):
     more = [extra_record("new", seed, 4.0, passport={"head_parameters": 1}) for seed in (0, 1)]
     folder = results("two", {"base": [5.0, 5.0]}, more=more)

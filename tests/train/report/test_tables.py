@@ -332,16 +332,28 @@ def test_how_far_a_difference_would_move_with_other_documents(make_comparison, m
     assert cells(table, "b")["With other documents"] == "[−0.2000, +0.1100]"
     assert cells(table, "a")["With other documents"] == "–"
     assert table.columns.index("With other documents") == table.columns.index("Δ nats a token") + 1
-    assert any(note.startswith("With other documents: 95 % interval") for note in table.notes)
+    assert any("from drawing the 2 scored documents with replacement" in note for note in table.notes)
+    assert not any("Without sums" in note for note in table.notes)
 
 
-def test_without_sums_by_document_or_of_others_there_is_no_such_column(make_comparison, make_run, three_by_two):
+def test_without_sums_there_is_no_column_and_of_other_documents_no_interval(make_comparison, make_run, three_by_two):
     for table in tables_of(three_by_two)[2]:
         assert "With other documents" not in table.columns
     output = make_comparison(["a", "b"], [0], folder="others")
     make_run(output, "a", 0, changes={"by_document": of_two_documents(5.0, 6.0)})
     make_run(output, "b", 0, changes={"by_document": of_two_documents(5.0, 6.0) | {"document": [0, 2]}})
-    assert "With other documents" not in tables_of(output)[2][0].columns
+    assert cells(tables_of(output)[2][0], "b")["With other documents"] == "–"
+
+
+def test_runs_without_sums_by_document_are_named(make_comparison, make_run):
+    output = make_comparison(["a", "b", "c"], [0, 1])
+    for variant in ("a", "b", "c"):
+        for seed in (0, 1):
+            changes = {"by_document": of_two_documents(5.0, 6.0)} if (variant, seed) != ("b", 1) else {}
+            make_run(output, variant, seed, changes=changes)
+    table = tables_of(output)[2][0]
+    assert [cells(table, name)["With other documents"] for name in "abc"] == ["–", "–", "[0.0000, 0.0000]"]
+    assert "Without sums by document, and so without that interval: b seed 1." in table.notes
 
 
 def test_debiased_tables_draw_debiased_documents(make_comparison, make_run):
