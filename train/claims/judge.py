@@ -18,7 +18,7 @@ many there are never depends on which runs are there.
 supported: the mean lies on the claimed side and differs from zero; where a size is claimed the mean also reaches it.
 not supported: the mean lies on the other side and differs from zero ('the other way round'), or it falls short of the
 claimed size and differs from it: 'smaller than claimed' where the direction holds, else 'no difference seen, and one of
-the claimed size excluded'.
+the claimed size excluded', with word of a difference that is there before Holm only.
 tie: neither, since not enough is known. The remark says where the direction holds but the size is neither reached nor
 excluded, and where the 95 % interval, which stands for its claim alone, would decide 'before Holm only'.
 not tested: fewer than two seeds in common, no runs, figures that do not compare, a task that neither solves (every
@@ -33,6 +33,7 @@ Perplexities and other relative sizes are compared by their logarithms."""
 LEVEL = 0.05
 _BEFORE_HOLM = "before Holm only"
 _NONE_SEEN = "no difference seen, and one of the claimed size excluded"
+_SIZE_EXCLUDED = "one of the claimed size excluded, {} " + _BEFORE_HOLM
 
 
 def on_scale(value: float, unit: str) -> float:
@@ -84,7 +85,10 @@ def judge(
     if differs and ahead < 0:
         return "not supported", "the other way round"
     if short and other:
-        return "not supported", "smaller than claimed" if differs else _NONE_SEEN
+        if differs:
+            return "not supported", "smaller than claimed"
+        by_itself = "a smaller one" if ahead > 0 else "the other way round"
+        return "not supported", _SIZE_EXCLUDED.format(by_itself) if alone else _NONE_SEEN
     if differs and not short:
         return "supported", "larger than claimed" if other else ""
     if differs:

@@ -69,6 +69,19 @@ def test_what_holm_takes_back_is_a_tie(direction, size, interval):
     assert judged(interval, claim(direction, size), times=10) == ("tie", "before Holm only")
 
 
+@pytest.mark.parametrize(
+    ("interval", "remark"),
+    [
+        ((-0.02, -0.001), "one of the claimed size excluded, a smaller one before Holm only"),
+        ((0.001, 0.02), "one of the claimed size excluded, the other way round before Holm only"),
+        ((-0.01, 0.02), "no difference seen, and one of the claimed size excluded"),
+    ],
+)
+def test_what_is_excluded_says_what_holm_took_back(interval, remark):
+    """The size is far enough away to be excluded after Holm as well, zero is not."""
+    assert judge(sum(interval) / 2, interval, 0.1, 0.01, claim("lower", 2.0)) == ("not supported", remark)
+
+
 def test_a_count_at_its_bound_is_within_it():
     assert judge(0.13, (0.13, 0.13), 0.0, 1.0, claim("at_most", 0.13)) == ("supported", "within the bound")
 

@@ -139,7 +139,7 @@ def test_claims_without_runs_count_and_counted_ones_do_not(results, extra_record
     assert math.isnan(absent.adjusted_p)
     # against the size it is the one test of its kind
     assert of_size.size_p == of_size.adjusted_size_p == pytest.approx(of_size.differences.p_value(-0.5))
-    assert of_size.remark == "no difference seen, and one of the claimed size excluded"
+    assert of_size.remark == "one of the claimed size excluded, a smaller one before Holm only"
     assert words.tests(of_size) == (
         f"3 seeds, p {alone.p:.3f}, by Holm {3 * alone.p:.3f}; of the claimed size p 0.001, by Holm 0.001"
     )
