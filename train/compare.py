@@ -12,7 +12,7 @@ from rich.console import Console
 from ..errors import nearest
 from .claims.report import terminal_table as claims_table
 from .compare_progress import progress_for
-from .comparison import Comparison, output_of, read_comparison
+from .comparison import Comparison, PlannedRun, output_of, read_comparison
 from .config import Config, ConfigError, merge, write_yaml
 from .evaluations import evaluate_all, evaluations_of
 from .execution.choice import add_execution_arguments, chosen_executor
@@ -141,8 +141,7 @@ def compare(
         return 0
     comparison = read_comparison(file, output=output, seeds=seeds, settings=_settings(set), allow_classes=allow_classes)
     chosen = _chosen(comparison, variants)
-    everything = {(v, s): comparison.plan(v, s) for v in comparison.variants for s in comparison.seeds}
-    runs = [everything[variant, seed] for seed in comparison.seeds for variant in chosen]
+    runs = planned(comparison, chosen)
     check_trials(comparison)
     if comparison.numbers_probe:
         comparison.numbers_probe.check_text()
@@ -193,6 +192,26 @@ def _show(document: Document, console: Console) -> None:
     if document.claims:
         console.print(claims_table(document.claims))
     console.print(document.headline, markup=False)
+
+
+def planned(comparison: Comparison, chosen: Sequence[str]) -> list[PlannedRun]:
+    """The runs of the chosen variants, seed by seed.
+
+    Mistakes in the others are found now as well, before hours of training; only the trained model that one of them
+    starts from may be missing still.
+    """
+    runs = []
+    for seed in comparison.seeds:
+        for variant in comparison.variants:
+            try:
+                run = comparison.plan(variant, seed)
+            except ConfigError as error:
+                if variant in chosen or error.key != "init_from":
+                    raise
+                continue
+            if variant in chosen:
+                runs.append(run)
+    return runs
 
 
 def _chosen(comparison: Comparison, variants: Sequence[str] | None) -> list[str]:

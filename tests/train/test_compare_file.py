@@ -170,6 +170,22 @@ def test_seeds_of_the_command_line(comparison, write, tmp_path, monkeypatch, wor
     assert asked == seeds
 
 
+def test_a_start_that_is_not_there_stops_only_the_variants_that_want_it(comparison, write, tmp_path, monkeypatch):
+    comparison["variants"]["alibi"]["init_from"] = "runs/nowhere/seed-{seed}"
+    asked = []
+    monkeypatch.setattr(
+        "lmzoo.train.compare.run_all", lambda runs, *_, **__: asked.extend((r.variant, r.seed) for r in runs) or []
+    )
+    words = [str(write(comparison)), "--output", str(tmp_path / "out"), "--seeds", "0,1"]
+    assert main([*words, "--variants", "rotary"]) == 0
+    assert asked == [("rotary", 0), ("rotary", 1)]
+    with pytest.raises(ConfigError, match="init_from: expected the folder of a finished run"):
+        main([*words, "--variants", "rotary,alibi"])
+    comparison["variants"]["alibi"] = {"model": {"n_heads": 3}}  # a mistake is found at once, chosen or not
+    with pytest.raises(ConfigError, match="n_heads"):
+        main([str(write(comparison)), "--output", str(tmp_path / "more"), "--variants", "rotary"])
+
+
 def test_every_seed_goes_on_from_the_model_of_its_own(comparison, write, monkeypatch):
     comparison["overrides"] = {"init_from": "runs/first/seed-{seed}"}
     comparison["variants"]["alibi"]["init_from"] = "runs/{seed}/alibi-{seed}"
