@@ -158,8 +158,13 @@ def check_state_dict(make: Candidate) -> None:
         same = torch.equal(first.encode(index, like), second.encode(index, like))
         assert same, "the state dict does not hold everything that the position computes with"
         return
-    # a position of its own each time: one that draws while it is built would else be the same in both layers
-    contract.check_state_dict(lambda: _candidate(make)())
+
+    def build() -> Attention:
+        """With a position of its own: what one drew while it was built would else be the same in both layers."""
+        layer: Attention = _candidate(make)()
+        return layer
+
+    contract.check_state_dict(build)
 
 
 def _inside(check: Callable[[Callable[[], Attention]], None]) -> Callable[[Candidate], None]:
