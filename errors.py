@@ -6,6 +6,16 @@ import difflib
 from collections.abc import Iterable
 
 
+class ConfigError(Exception):
+    """A configuration cannot be used: shown to the user as one message, without a traceback, with exit code 2."""
+
+    def __init__(self, message: str, *, key: str | None = None, place: str | None = None) -> None:
+        self.key = key
+        self.place = place
+        head = ": ".join(part for part in (place, key) if part)
+        super().__init__(f"{head}: {message}" if head else message)
+
+
 class ArgumentError(ValueError):
     """An argument is out of range or does not fit another one.
 

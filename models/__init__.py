@@ -3,15 +3,14 @@
 Importing registers the form with the Auto classes, and softplus attention with transformers' attention interface.
 """
 
-from .attention_interface import ATTENTION_IMPLEMENTATIONS
 from .counting import Counts, count, count_built
 from .decoder import Decoder
-from .huggingface import LMZooForCausalLM
-from .huggingface_config import LMZooConfig
+from .huggingface import LMZooConfig, LMZooForCausalLM
 from .number_embedding import NUMBER_EMBEDDINGS, structured_start
 from .parts import build, describe
-from .replace_attention import replace_attention
-from .replacement import ReplacedLayer, Replacement
+from .replace.attention_interface import ATTENTION_IMPLEMENTATIONS
+from .replace.replace_attention import replace_attention
+from .replace.replacement import ReplacedLayer, Replacement
 from .sampling import sample_tokens
 
 __all__ = [

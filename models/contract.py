@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from ..layers import Loss
-from ..layers.cache import KeyCache
+from ..layers.attention.cache import KeyCache
 from ..layers.testing import Candidate, Promise, slot_of
 from ..layers.testing.corpus import introduce
 from ..layers.testing.loss_promises import ready

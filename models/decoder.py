@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from ..errors import ArgumentError, require
 from ..layers import Attention, Head, LinearHead, NoPosition, Position, RMSNorm, SoftmaxAttention, SwiGLU
-from ..layers.cache import CacheLike
-from ..layers.resized_rows import resized_rows
+from ..layers.attention.cache import CacheLike
+from ..layers.head.resized_rows import resized_rows
 from .parts import build, describe, split
 
 TIED_HEAD = partial(LinearHead, tied=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
+import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 from transformers import (
@@ -13,17 +14,101 @@ from transformers import (
     Cache,
     DynamicCache,
     GenerationMixin,
+    LogitsProcessor,
     LogitsProcessorList,
+    PreTrainedConfig,
     PreTrainedModel,
     StaticCache,
 )
 from transformers.modeling_outputs import CausalLMOutputWithPast
 
 from ..errors import require
-from ..layers.loss import mean
+from ..layers.loss.loss import mean
 from .decoder import Block, Decoder
-from .huggingface_config import LMZooConfig
-from .ties import BreakTies
+
+
+class BreakTies(LogitsProcessor):
+    """Among tokens of equal, highest logit lets the one with the highest count win, then the lowest id.
+
+    The other tied ones are lowered by the smallest step that floating point knows, everything else stays as it is.
+    Decoding takes the first of equal logits, so without this a codebook head, whose tokens share logits, would always
+    generate the token of the lowest id.
+
+    Args:
+        counts: (V,) integers, how often each token is a label in the training data.
+    """
+
+    def __init__(self, counts: Tensor) -> None:
+        self.counts = counts
+
+    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
+        """Scores (B, V) with a single highest entry a row."""
+        tied = scores == scores.amax(-1, keepdim=True)
+        counts = self.counts.to(scores.device)
+        chosen = torch.where(tied, counts, -1).argmax(-1, keepdim=True)
+        others = tied.scatter(-1, chosen, False)
+        return torch.where(others, torch.nextafter(scores, scores.new_tensor(-torch.inf)), scores)
+
+
+_ARGUMENTS = (
+    "vocab_size",
+    "d_model",
+    "n_layers",
+    "n_heads",
+    "attention",
+    "feed_forward",
+    "head",
+    "norm",
+    "position",
+    "dropout",
+    "init_std",
+)
+
+
+class LMZooConfig(PreTrainedConfig):
+    """The arguments of a :class:`Decoder`, its parts as descriptions with ``class_path`` and ``init_args``.
+
+    A part that is None is the decoder's default when the model is built. ``train_length`` is the context in tokens
+    that the model was trained on, where that is known.
+    """
+
+    model_type = "lmzoo"
+    keys_to_ignore_at_inference: ClassVar[list[str]] = ["past_key_values"]
+    attribute_map: ClassVar[dict[str, str]] = {
+        "hidden_size": "d_model",
+        "num_hidden_layers": "n_layers",
+        "num_attention_heads": "n_heads",
+        "initializer_range": "init_std",
+        # what others call the length that a model is made for, such as the harness of lm-eval, which cuts its text so
+        "max_position_embeddings": "train_length",
+    }
+
+    vocab_size: int = 256
+    d_model: int = 64
+    n_layers: int = 2
+    n_heads: int = 4
+    attention: dict[str, Any] | None = None
+    feed_forward: dict[str, Any] | None = None
+    head: dict[str, Any] | None = None
+    norm: dict[str, Any] | None = None
+    position: dict[str, Any] | None = None
+    dropout: float = 0.0
+    init_std: float = 0.02
+    train_length: int | None = None
+    tie_word_embeddings: bool = True
+    bos_token_id: int | None = None
+    eos_token_id: int | list[int] | None = None
+    pad_token_id: int | None = None
+
+    @classmethod
+    def from_decoder(cls, decoder: Decoder, **more: Any) -> Self:
+        """The configuration of a decoder; ``more`` are Hugging Face's own keys, such as ``eos_token_id``."""
+        return cls(**decoder.config, **more)
+
+    def decoder_arguments(self) -> dict[str, Any]:
+        """What :meth:`Decoder.from_config` takes."""
+        return {name: getattr(self, name) for name in _ARGUMENTS if getattr(self, name) is not None}
+
 
 _IGNORED_LABEL = -100
 

@@ -7,7 +7,7 @@ import pandas as pd
 import torch
 from lmzoo.layers import CrossEntropy, Loss
 from lmzoo.models import Decoder
-from lmzoo.train.report.theme import LIGHT
+from lmzoo.train.figures.canvas import LIGHT
 from torch import Tensor
 
 pd.set_option("display.max_colwidth", None)  # claims are sentences

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from lmzoo.train.claims.read import read_claims
 from lmzoo.train.config import load_run_config
-from lmzoo.train.training_cli import TrainingCLI, check
+from lmzoo.train.fit.lightning_cli import TrainingCLI, check
+from lmzoo.train.report.claims.read import read_claims
 
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"
 RUNS = sorted(p for p in CONFIGS.rglob("*.yaml") if p.parent.name not in ("compare", "claims"))

@@ -20,8 +20,8 @@ import lmzoo.train
 import pytest
 import yaml
 from lmzoo.train import cli
-from lmzoo.train.bench import BENCHMARKS
-from lmzoo.train.training_cli import TrainingCLI
+from lmzoo.train.fit.lightning_cli import TrainingCLI
+from lmzoo.train.parts.bench.command import BENCHMARKS
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"

@@ -69,9 +69,9 @@ def checkout_files() -> list[Path]:
         done = subprocess.run(listing, cwd=ROOT, capture_output=True, text=True, check=True)
         names = [Path(name) for name in done.stdout.split("\0") if name]
     except (OSError, subprocess.CalledProcessError):  # an unpacked archive, or no git
-        made = {"build", "dist", "runs", "__pycache__"}
-        found = [path.relative_to(ROOT) for path in ROOT.rglob("*")]
-        unmade = [p for p in found if not made & set(p.parts) and not any(".egg-info" in part for part in p.parts)]
+        made = {"build", "dist", "runs", "site"}
+        found = [path.relative_to(ROOT) for path in ROOT.rglob("*") if path.parent.name != "__pycache__"]
+        unmade = [p for p in found if p.parts[0] not in made and not any(".egg-info" in part for part in p.parts)]
         names = [path for path in unmade if not path.parts[0].startswith(".")]
     return [name for name in names if (ROOT / name).is_file()]
 

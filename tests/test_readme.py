@@ -10,11 +10,11 @@ import sys
 from pathlib import Path
 
 import pytest
-from lmzoo.train.claims.conditions import conditions
-from lmzoo.train.claims.publish import published_block, verdict_block
-from lmzoo.train.claims.read import read_claims, shipped_claims
-from lmzoo.train.claims.results import holds_results, read_results
-from lmzoo.train.claims.verdicts import verdicts
+from lmzoo.train.report.claims.publish import published_block, verdict_block
+from lmzoo.train.report.claims.read import read_claims, shipped_claims
+from lmzoo.train.report.claims.report import conditions
+from lmzoo.train.report.claims.results import holds_results, read_results
+from lmzoo.train.report.claims.verdicts import verdicts
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text()

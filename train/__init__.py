@@ -3,14 +3,14 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .extrapolation import extrapolate
+    from .evaluate.extrapolate import extrapolate
 
 __all__ = ["extrapolate"]
 
 
 def __getattr__(name: str) -> Any:
     if name == "extrapolate":
-        from .extrapolation import extrapolate
+        from .evaluate.extrapolate import extrapolate
 
         return extrapolate
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -3,7 +3,7 @@
 import sys
 
 from .cli import main
-from .execution.thread_budget import limit_threads
+from .runs.environment import limit_threads
 
 limit_threads()
 sys.exit(main())

@@ -14,8 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from .. import __version__
-from ..errors import ArgumentError, nearest
-from .config import ConfigError
+from ..errors import ArgumentError, ConfigError, nearest
 
 # what each command does, in the order in which a newcomer meets them
 COMMANDS = {
@@ -40,23 +39,23 @@ COMMANDS = {
 
 # where the ``main`` of each command is
 _MODULES = {
-    "fit": "fit",
-    "validate": "evaluate",
-    "test": "evaluate",
-    "compare": "compare",
-    "speed": "speed",
-    "claims": "claims.command",
-    "extrapolate": "extrapolation.command",
-    "generate": "generate",
-    "probe": "extrapolation.probes.command",
-    "diagnose": "diagnose",
-    "analyze": "analyze",
-    "numbers": "number_probe",
-    "lm-eval": "harness",
-    "tokenizer": "tokenizer_command",
-    "check": "check_command",
-    "new": "new_command",
-    "bench": "bench",
+    "fit": "fit.command",
+    "validate": "evaluate.split",
+    "test": "evaluate.split",
+    "compare": "compare.command",
+    "speed": "compare.speed",
+    "claims": "report.claims.command",
+    "extrapolate": "evaluate.extrapolate.command",
+    "generate": "evaluate.generate",
+    "probe": "evaluate.probe.command",
+    "diagnose": "evaluate.diagnose.command",
+    "analyze": "evaluate.analyze.command",
+    "numbers": "evaluate.numbers.command",
+    "lm-eval": "evaluate.lm_eval",
+    "tokenizer": "data.tokenizer_command",
+    "check": "parts.check",
+    "new": "parts.new",
+    "bench": "parts.bench.command",
 }
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -12,19 +11,10 @@ from typing import Any
 
 import yaml
 
-from ..errors import nearest
+from ..errors import ConfigError, nearest
+from .storage import write_atomically
 
 Config = dict[str, Any]
-
-
-class ConfigError(Exception):
-    """A configuration cannot be used: shown to the user as one message, without a traceback, with exit code 2."""
-
-    def __init__(self, message: str, *, key: str | None = None, place: str | None = None) -> None:
-        self.key = key
-        self.place = place
-        head = ": ".join(part for part in (place, key) if part)
-        super().__init__(f"{head}: {message}" if head else message)
 
 
 @dataclass
@@ -196,27 +186,6 @@ def differing_keys(one: Mapping[str, Any], other: Mapping[str, Any], ignore: Ite
     )
 
 
-def finite(value: Any) -> Any:
-    """The value with null for infinite and undefined numbers, which JSON cannot hold."""
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, Mapping):
-        return {k: finite(v) for k, v in value.items()}
-    return [finite(v) for v in value] if isinstance(value, list | tuple) else value
-
-
 def write_yaml(path: str | os.PathLike[str], config: Mapping[str, Any]) -> None:
     """Write YAML under a temporary name and rename it, so that a reader never sees half a file."""
     write_atomically(path, yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True, width=120))
-
-
-def write_atomically(path: str | os.PathLike[str], content: str | bytes) -> None:
-    """Write so that ``path`` holds either the old content or the whole new one, also after a power cut."""
-    file = Path(path)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    temporary = file.with_name(f".{file.name}.{os.getpid()}.tmp")
-    with temporary.open("wb") as stream:
-        stream.write(content.encode("utf-8") if isinstance(content, str) else content)
-        stream.flush()
-        os.fsync(stream.fileno())
-    temporary.replace(file)

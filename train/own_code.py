@@ -10,8 +10,7 @@ from pathlib import Path
 from types import ModuleType
 
 from .. import layers
-from ..errors import nearest
-from .config import ConfigError
+from ..errors import ConfigError, nearest
 
 
 @contextlib.contextmanager

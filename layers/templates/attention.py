@@ -8,8 +8,8 @@ import math
 import torch
 from lmzoo.errors import require
 from lmzoo.layers import Attention, Position
-from lmzoo.layers.softmax_mix import softmax_mix
-from lmzoo.layers.visibility import Visibility
+from lmzoo.layers.attention.softmax_mix import softmax_mix
+from lmzoo.layers.attention.visibility import Visibility
 from torch import Tensor, nn
 
 

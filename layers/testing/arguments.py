@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .. import contract
+from . import attention_checks as contract
 from .promise import Candidate, Promise
 
 

@@ -8,8 +8,8 @@ from unittest import SkipTest
 import torch
 from torch import Tensor
 
-from .. import contract
-from ..attention import Attention
+from ..attention.attention import Attention
+from . import attention_checks as contract
 from .arguments import ARGUMENTS
 from .differences import check_differences
 from .promise import Candidate, Promise
@@ -136,7 +136,7 @@ _PROMISES = (
         "memory",
         "Memory in training grows with T, not with T squared",
         "Long contexts run out of memory that softmax attention would manage.",
-        "Never hold scores (Tq, Tk): call lmzoo.layers.softmax_mix.softmax_mix or a fused kernel, or work on strips of "
+        "Never hold scores (Tq, Tk): call lmzoo.layers.attention.softmax_mix or a fused kernel, or work on strips of "
         "rows (visibility.strip) inside torch.utils.checkpoint.",
         contract.check_memory,
     ),

@@ -7,10 +7,10 @@ from typing import Any, ClassVar
 
 from torch import nn
 
-from ..attention import Attention
-from ..head import Head
-from ..loss import Loss
-from ..position import Position
+from ..attention.attention import Attention
+from ..head.head import Head
+from ..loss.loss import Loss
+from ..position.position import Position
 from .attention_promises import COMPILATION
 from .promise import Candidate, Promise, hold
 from .slots import SLOTS
@@ -75,7 +75,7 @@ class CompiledAttentionContract(AttentionContract):
     """The same, and that ``torch.compile`` changes nothing, which takes many seconds."""
 
     def test_compile(self) -> None:
-        """See :func:`lmzoo.layers.contract.check_compile`."""
+        """See :func:`lmzoo.layers.testing.attention_checks.check_compile`."""
         self.hold(COMPILATION)
 
 

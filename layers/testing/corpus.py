@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from ..corpus_statistics import CorpusStatistics
+from ..common.corpus_statistics import CorpusStatistics
 
 
 def introduce(part: nn.Module, vocab_size: int, d_model: int = 8) -> None:

@@ -7,8 +7,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from .. import head_contract
-from ..head import Head
+from ..head.head import Head
+from . import head_checks as head_contract
 from .arguments import ARGUMENTS
 from .corpus import introduce
 from .differences import check_differences
@@ -64,7 +64,7 @@ _PROMISES = (
         "row_weight",
         "Being told what a loss weighs rows by changes neither nll nor its gradients",
         "The loss weighs a second time what the head has weighed, and the perplexity that is logged is another.",
-        "Use row_weight to prepare gradients, as lmzoo.layers.linear_nll.linear_nll does, or leave the argument out.",
+        "Use row_weight to prepare gradients, as lmzoo.layers.functional.linear_nll does, or leave the argument out.",
         _with_corpus(head_contract.check_row_weight),
     ),
     Promise(
@@ -78,7 +78,7 @@ _PROMISES = (
         "memory",
         "Training never holds the logits of all rows",
         "The vocabulary, not the model, decides how large a batch may be.",
-        "Compute nll with lmzoo.layers.linear_nll.linear_nll, or in chunks of rows inside torch.utils.checkpoint.",
+        "Compute nll with lmzoo.layers.functional.linear_nll, or in chunks of rows inside torch.utils.checkpoint.",
         _with_corpus(head_contract.check_memory),
     ),
     Promise(

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from ...errors import ArgumentError
-from ..cross_entropy import CrossEntropy
-from ..loss import Loss
+from ..loss.cross_entropy import CrossEntropy
+from ..loss.loss import Loss
 from .arguments import ARGUMENTS
 from .corpus import introduce
 from .differences import check_differences
@@ -185,7 +185,7 @@ _PROMISES = (
         "empty",
         "No rows give 0, with gradients of 0",
         "A batch without targets on one of several devices makes the whole step NaN.",
-        "lmzoo.layers.loss.mean does it; or return nll.sum() where nll.numel() is 0.",
+        "lmzoo.layers.loss.loss.mean does it; or return nll.sum() where nll.numel() is 0.",
         check_empty,
     ),
     Promise(

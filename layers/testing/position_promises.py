@@ -11,10 +11,10 @@ from unittest import SkipTest
 import torch
 
 from ...errors import ArgumentError
-from .. import contract
-from ..attention import Attention
-from ..position import Position, PositionKind
-from ..softmax_attention import SoftmaxAttention
+from ..attention.attention import Attention
+from ..attention.softmax_attention import SoftmaxAttention
+from ..position.position import Position, PositionKind
+from . import attention_checks as contract
 from . import attention_promises
 from .arguments import ARGUMENTS
 from .differences import check_differences

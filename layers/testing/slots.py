@@ -9,10 +9,10 @@ from typing import Any
 from torch import nn
 
 from ...errors import nearest, require
-from ..attention import Attention
-from ..head import Head
-from ..loss import Loss
-from ..position import Position
+from ..attention.attention import Attention
+from ..head.head import Head
+from ..loss.loss import Loss
+from ..position.position import Position
 from .attention_promises import ATTENTION_PROMISES
 from .head_promises import HEAD_PROMISES
 from .loss_promises import LOSS_PROMISES

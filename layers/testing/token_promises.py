@@ -8,7 +8,7 @@ import statistics
 import torch
 from torch import Tensor, nn
 
-from ..feed_forward import FeedForward
+from ..feed_forward.feed_forward import FeedForward
 from .arguments import ARGUMENTS
 from .differences import check_differences
 from .promise import Candidate, Promise

@@ -8,18 +8,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 from lmzoo.errors import ArgumentError
-from lmzoo.layers import (
-    AdaptiveSoftmaxHead,
-    CrossEntropy,
-    Head,
-    LinearHead,
-    PowerLawDecay,
-    VQLogitsHead,
-    reference,
-)
-from lmzoo.layers import linear_nll as linear_nll_module
+from lmzoo.layers import AdaptiveSoftmaxHead, CrossEntropy, Head, LinearHead, PowerLawDecay, VQLogitsHead, reference
 from lmzoo.layers.functional import linear_nll
-from lmzoo.layers.head_contract import HEAD_CHECKS
+from lmzoo.layers.head import linear_nll as linear_nll_module
+from lmzoo.layers.testing.head_checks import HEAD_CHECKS
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 

@@ -10,17 +10,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 from lmzoo.errors import ArgumentError
-from lmzoo.layers import (
-    ALiBi,
-    Attention,
-    FeedForward,
-    KeyCache,
-    LearnedPosition,
-    LinearHead,
-    Rotary,
-    SoftmaxAttention,
-    linear_head,
-)
+from lmzoo.layers import ALiBi, Attention, FeedForward, KeyCache, LearnedPosition, LinearHead, Rotary, SoftmaxAttention
+from lmzoo.layers.head import linear_head
 from lmzoo.models import Decoder
 from torch import Tensor, nn
 from transformers import DynamicCache

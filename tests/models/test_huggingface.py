@@ -11,7 +11,7 @@ import torch
 from lmzoo.errors import ArgumentError
 from lmzoo.layers import AdaptiveSoftmaxHead, CorpusStatistics, FeedForward, VQLogitsHead
 from lmzoo.models import Decoder, LMZooConfig, LMZooForCausalLM, sample_tokens
-from lmzoo.models.ties import BreakTies
+from lmzoo.models.huggingface import BreakTies
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers import AutoConfig, AutoModelForCausalLM, GenerationConfig

@@ -15,7 +15,7 @@ import torch
 from lmzoo import layers
 from lmzoo.errors import ArgumentError
 from lmzoo.layers import Attention, CorpusStatistics, Head, Position, VQLogitsHead
-from lmzoo.layers.vq_logits_head import MAPPINGS, WITHIN_CODE
+from lmzoo.layers.head.vq.vq_logits_head import MAPPINGS, WITHIN_CODE
 from lmzoo.models import Decoder, LMZooForCausalLM, structured_start
 from torch import Tensor
 from transformers import AutoModelForCausalLM

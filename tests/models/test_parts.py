@@ -72,7 +72,7 @@ def test_a_misspelt_argument_gets_the_nearest() -> None:
 
 
 @pytest.mark.parametrize(
-    "path", ["torch.nn.GELU", "lmzoo.layers.contract.UpdateOnlyCache", "os.system", "lmzoo.layers.F"]
+    "path", ["torch.nn.GELU", "lmzoo.layers.testing.attention_checks.UpdateOnlyCache", "os.system", "lmzoo.layers.F"]
 )
 def test_foreign_paths_are_refused(path: str) -> None:
     with pytest.raises(ArgumentError, match="class_path"):

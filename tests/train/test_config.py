@@ -1,17 +1,10 @@
 """YAML in, merged mappings out, and errors that say where."""
 
 import pytest
-from lmzoo.train.comparison import read_comparison
-from lmzoo.train.config import (
-    ConfigError,
-    differing_keys,
-    load_run_config,
-    load_yaml,
-    load_yaml_with_places,
-    merge,
-    write_atomically,
-    write_yaml,
-)
+from lmzoo.errors import ConfigError
+from lmzoo.train.compare.comparison import read_comparison
+from lmzoo.train.config import differing_keys, load_run_config, load_yaml, load_yaml_with_places, merge, write_yaml
+from lmzoo.train.storage import write_atomically
 
 
 def test_round_trip_and_scientific_numbers(tmp_path):

@@ -4,10 +4,10 @@ import copy
 
 import pytest
 import yaml
+from lmzoo.errors import ConfigError
 from lmzoo.train.cli import main
-from lmzoo.train.config import ConfigError
 from lmzoo.train.data import TextDataModule
-from lmzoo.train.training_cli import check
+from lmzoo.train.fit.lightning_cli import check
 
 
 @pytest.fixture(autouse=True)
@@ -153,7 +153,7 @@ def test_foreign_classes_load_only_when_allowed(tiny, write, tmp_path, monkeypat
     with pytest.raises(ConfigError, match="allow_classes"):
         check(yaml.safe_load(path.read_text()))
     assert "imported" not in capsys.readouterr().out
-    from lmzoo.train.training_cli import TrainingCLI
+    from lmzoo.train.fit.lightning_cli import TrainingCLI
 
     cli = TrainingCLI("fit", ["--config", str(path), "--allow_classes"])
     assert type(cli.model.network.blocks[0].feed_forward).__name__ == "MyFeedForward"

@@ -7,8 +7,7 @@ from dataclasses import asdict, dataclass, field
 
 from ...errors import require
 from ...tokenization.arithmetic_problems import DEFAULT_MIX, GENERATOR_VERSION, MOST_DIGITS, ArithmeticProblems
-from .checks import at_least
-from .corpus import Corpus
+from .corpus import Corpus, at_least
 from .words import WordRule
 
 LINES = 16

@@ -11,7 +11,6 @@ import time
 import uuid
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
 LEFTOVER_SECONDS = 3600.0
 """A writer writes every few seconds; a temporary folder untouched for this long has lost its process."""
@@ -66,25 +65,6 @@ def remove_leftovers(parent: Path) -> None:
             newest = max(path.stat().st_mtime for path in (partial, *partial.iterdir()))
             if time.time() - newest > LEFTOVER_SECONDS:
                 shutil.rmtree(partial)
-
-
-def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Write a JSON file atomically."""
-    partial = path.with_name(f"{_PARTIAL}{path.name}-{uuid.uuid4().hex}")
-    try:
-        partial.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n", encoding="utf-8")
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
-
-
-def read_json(path: Path) -> dict[str, Any] | None:
-    """The mapping in a JSON file; None if there is no such file or it is not one."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    return content if isinstance(content, dict) else None
 
 
 def _publish(partial: Path, target: Path, is_valid: Callable[[Path], bool]) -> None:

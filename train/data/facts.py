@@ -6,10 +6,10 @@ import hashlib
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from ..console import say
-from .cache import fingerprint, read_json, write_json
-from .corpus import Corpus
-from .errors import MissingSplitError
+from ..arguments import say
+from ..storage import read_json, write_json
+from .cache import fingerprint
+from .corpus import Corpus, MissingSplitError
 from .words import count_words
 
 FACTS_VERSION = 1

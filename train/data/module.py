@@ -19,13 +19,9 @@ from ...errors import require
 from ...tokenization import tokenizer_sha256
 from ...tokenization.schemes import DEFAULT_GROUP
 from .arithmetic import ArithmeticSettings
-from .batch_samplers import EvaluationBatchSampler, OrderedBatchSampler
+from .batch_samplers import EvaluationBatchSampler, OrderedBatchSampler, SampleOrder, trainer_position
 from .cache import cache_root
-from .checks import at_least, check_tokenizer_choice, given_or
-from .corpus import SPLITS
-from .errors import CorpusError
-from .order import SampleOrder
-from .position import trainer_position
+from .corpus import SPLITS, CorpusError, at_least, check_tokenizer_choice, given_or
 from .prepare import prepare_split
 from .prepared import PreparedSplit
 from .sources import load_source

@@ -9,11 +9,11 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from transformers import PreTrainedTokenizerBase
 
 from ...tokenization import tokenizer_sha256
-from ..console import say
-from .cache import build_once, fingerprint, write_json
-from .corpus import Corpus
+from ..arguments import say
+from ..storage import write_json
+from .cache import build_once, fingerprint
+from .corpus import Corpus, CorpusError
 from .encode import SplitEncoder
-from .errors import CorpusError
 from .facts import TextFacts, text_facts
 from .prepared import FORMAT_VERSION, META, PreparedSplit, is_prepared
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .cache import read_json
+from ..storage import read_json
 
 FORMAT_VERSION = 1
 

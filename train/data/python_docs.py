@@ -12,9 +12,8 @@ from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
 
-from .corpus import Corpus
-from .errors import CorpusError
-from .splitting import split_of
+from .corpus import Corpus, CorpusError
+from .files import split_of
 from .words import WordRule
 
 DUPLICATE_LENGTH = 80

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, cast
 
-from .errors import CorpusError
+from .corpus import CorpusError
 
 PACKED = ("", ".xz", ".gz", ".bz2")
 """Suffixes of a text file's name that are understood after its own."""

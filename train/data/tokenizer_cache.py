@@ -8,8 +8,9 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase, PreTrainedToken
 
 from ...errors import ArgumentError
 from ...tokenization import tokenizer_sha256, train_tokenizer
-from ..console import say
-from .cache import build_once, fingerprint, read_json, write_json
+from ..arguments import say
+from ..storage import read_json, write_json
+from .cache import build_once, fingerprint
 from .corpus import Corpus
 from .facts import text_facts
 

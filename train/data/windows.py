@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from .errors import CorpusError
-from .order import window_shift
+from .batch_samplers import window_shift
+from .corpus import CorpusError
 from .prepared import PreparedSplit
 
 

@@ -8,8 +8,7 @@ from collections.abc import Iterator
 from functools import cached_property
 
 from ...errors import require
-from .corpus import Corpus
-from .errors import CorpusError, MissingSplitError
+from .corpus import Corpus, CorpusError, MissingSplitError
 
 # What parts this choice from that of a split, which is made by a hash of the text as well.
 _SALT = b"tuning\n"

@@ -8,12 +8,104 @@ from typing import Any
 
 import pandas as pd
 
-from ..statistics.spread import spread
-from .formats import NONE, amount, duration, plain, plus_minus
-from .load import Comparison, Run, number
-from .matching import MatchedBudget
-from .speeds import ratio_cell, timed, timed_sentence
-from .table import Cell, Table, TableRow
+from ..figures.formats import NONE, amount, duration, plain, plus_minus, signed
+from ..figures.statistics.spread import spread
+from ..figures.table import Cell, Table, TableRow
+from ..runs.load import Comparison, Row, Run, number
+from ..runs.matching import Matching
+
+MATCH_COLUMNS = {"feed_forward": "Feed-forward width", "depth": "Layers"}
+RESIDUE = "Residue"
+
+
+class MatchedBudget:
+    """The columns that a comparison with ``match`` adds to the table of costs; without it there are none.
+
+    Sizes and costs are those that the finished runs wrote down, not those that were planned.
+
+    Args:
+        comparison: as read back.
+    """
+
+    def __init__(self, comparison: Comparison) -> None:
+        self.matching = Matching(**comparison.match) if comparison.match else None
+        self.baseline = comparison.baseline
+        rows = [_row(run, self.matching) for run in comparison.finished if self.matching]
+        self._frame = pd.DataFrame(rows, columns=["variant", "size", "cost"])
+
+    @property
+    def columns(self) -> list[str]:
+        """Titles."""
+        return [MATCH_COLUMNS[self.matching.by], RESIDUE] if self.matching else []
+
+    def cells(self, variant: str) -> list[Cell]:
+        """The solved size, and how far the variant's cost is from the baseline's, in percent of that."""
+        if self.matching is None:
+            return []
+        residue = self.residue(variant)
+        size = Cell(plain(self._one(variant, "size"), 0))
+        if variant == self.baseline or math.isnan(residue):
+            return [size, Cell(plain(math.nan, 0))]
+        return [size, Cell(f"{signed(residue, 3)} %")]
+
+    def residue(self, variant: str) -> float:
+        """100 (C - C_baseline) / C_baseline; NaN where one of them is not known."""
+        reference = self._one(self.baseline, "cost")
+        return 100.0 * (self._one(variant, "cost") - reference) / reference
+
+    def notes(self) -> list[str]:
+        """What was matched, in words."""
+        if self.matching is None:
+            return []
+        text = (
+            f"Matched: {self.matching.describe()}. Each variant's {MATCH_COLUMNS[self.matching.by].lower()} was solved "
+            f"for before training; the residue is what it then has more than {self.baseline}, in percent."
+        )
+        if self.matching.budget == "flops":
+            text += (
+                " FLOPs are those of matrix products; elementwise work and what a kernel does again in the backward "
+                "pass are not in them, so equal FLOPs are not equal time."
+            )
+        return [text]
+
+    def _one(self, variant: str, column: str) -> float:
+        """The value that all runs of a variant share; NaN where there is none."""
+        distinct = set(self._frame.loc[self._frame["variant"] == variant, column].tolist())
+        return float(distinct.pop()) if len(distinct) == 1 else math.nan
+
+
+def _row(run: Run, matching: Matching) -> tuple[str, float, float]:
+    results = run.results or {}
+    if matching.budget == "flops":
+        cost = results.get("flops_per_token" if matching.of == "total" else "body_flops_per_token")
+    else:
+        cost = (results.get("parameters") or {}).get("total" if matching.of == "total" else "other")
+    return run.variant, number((results.get("sizes") or {}).get(matching.by)), number(cost)
+
+
+def timed(comparison: Comparison) -> dict[str, Row]:
+    """By variant, what was timed in turn against the comparison's own baseline; empty where nothing was."""
+    return {row["variant"]: row for row in comparison.speed if row["baseline"] == comparison.baseline}
+
+
+def ratio_cell(row: Row) -> Cell:
+    """The ratio to the baseline, with the quartiles of its rounds."""
+    low, high = row["to_baseline_low"], row["to_baseline_high"]
+    return Cell(f"{row['to_baseline']:.2f}×", f"{plain(low, 2)} to {plain(high, 2)}")
+
+
+def timed_sentence(comparison: Comparison) -> str:
+    """How the speeds were timed; empty where they were not."""
+    rows = list(timed(comparison).values())
+    if not rows:
+        return ""
+    first = rows[0]
+    return (
+        f"Speeds are of training steps timed in turn in one process (lmzoo speed): medians of {first['rounds']} rounds "
+        f"on {first['device']} with {first['environment']['torch_threads']} threads; ratios are taken round by round, "
+        "with their quartiles."
+    )
+
 
 # Of environment.json: what a speed hangs on. Runs that differ here do not compare in speed.
 MACHINE = {"processor": "processor", "cores": "cores", "torch_threads": "threads", "gpus": "GPUs"}

@@ -4,31 +4,28 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..claims.of_comparison import comparison_verdicts
-from ..claims.outcome import Outcome
-from ..claims.plot import claims_plot
-from ..claims.words import decided_first
 from ..config import flatten
-from .analysis import analysis_plots, analysis_tables
-from .canvas import Plot
+from ..evaluate.analyze.tables import analysis_plots, analysis_tables
+from ..evaluate.extrapolate.plots import extrapolation_plots
+from ..evaluate.extrapolate.tables import Scored, extrapolation_tables
+from ..evaluate.numbers.tables import number_plots, number_tables
+from ..evaluate.probe.plots import context_plots
+from ..evaluate.probe.tables import probe_tables
+from ..figures.canvas import DARK, LIGHT, Plot
+from ..figures.formats import listed
+from ..figures.table import Cell, Section, Table, TableRow, anchor
+from ..runs.alike import RULE, Group, like_groups, records_frame
+from ..runs.load import COMPARISON_FILE, Comparison
+from .claims.outcome import Outcome
+from .claims.plot import claims_plot
+from .claims.verdicts import comparison_verdicts
+from .claims.words import decided_first
 from .costs import cost_table
-from .extrapolation import Scored, extrapolation_tables
-from .extrapolation_plots import extrapolation_plots
-from .formats import listed
+from .curves import loss_plots, point_plots
 from .glance import GLANCE, glance_table, headline
-from .load import COMPARISON_FILE, Comparison
-from .number_plots import number_plots
-from .numbers import number_tables
-from .pareto_plots import pareto_section
-from .passport import RULE, Group, like_groups, records_frame
-from .plots import loss_plots, point_plots
-from .probe_plots import context_plots
-from .probes import probe_tables
+from .pareto import pareto_section
+from .quality import passport_rows, quality_tables
 from .repeat import Repeats
-from .section import Section, anchor
-from .table import Cell, Table, TableRow
-from .tables import passport_rows, quality_tables
-from .theme import DARK, LIGHT
 from .tuning import TuningReport
 
 

@@ -6,17 +6,25 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from ..statistics.family import family
-from ..statistics.spread import Spread, lowest, paired_means, summarise
+from ..figures.formats import NONE, listed, p_value, plain, plus_minus
+from ..figures.statistics.family import family
+from ..figures.statistics.spread import Spread, lowest, paired_means, summarise
+from ..figures.table import (
+    DELTA,
+    TITLES,
+    Cell,
+    Table,
+    TableRow,
+    figure_digits,
+    ratio_cell,
+    test_cells,
+    test_columns,
+    test_note,
+)
+from ..runs.alike import Group
+from ..runs.load import Comparison, diverged, fates_of, lost_note
 from .costs import COLUMNS, cost_table, memory_sentence, speed_sentence
-from .differences import ratio_cell, test_cells, test_columns, test_note
-from .fates import diverged, fates_of, lost_note
-from .formats import NONE, listed, p_value, plain, plus_minus
-from .load import Comparison
-from .passport import Group
-from .software import software_sentence
-from .table import Cell, Table, TableRow
-from .tables import DELTA, TITLES, delta_cell, figure_digits
+from .quality import delta_cell, software_sentence
 
 GLANCE = "At a glance"
 

@@ -9,10 +9,15 @@ from typing import Literal
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from .costs import costs_frame
-from .load import Comparison
-from .passport import Group
+from ..figures.canvas import Plot, Theme, draw_plot, label_points
+from ..figures.formats import amount, listed, plain
+from ..figures.table import Section
+from ..runs.alike import Group
+from ..runs.load import Comparison
+from .costs import costs_frame, memory_kinds, speed_sentence, timed, unlike_speeds
 
 Better = Literal["lower", "higher"]
 
@@ -70,3 +75,92 @@ def frontier(found: Sequence[Point], better: Better) -> list[Point]:
 
 def _seeds(own: pd.DataFrame, cost: str) -> tuple[tuple[float, float], ...]:
     return tuple((float(x), float(y)) for x, y in zip(own[cost], own["loss"], strict=True))
+
+
+# column of the costs -> file, what it is called, the axis, which way it is better
+_COSTS: dict[str, tuple[str, str, str, Better]] = {
+    "tokens_per_second": ("speed", "speed", "training tokens/s (faster to the right)", "higher"),
+    "peak_memory_mb": ("memory", "memory", "peak memory, MB (less to the left)", "lower"),
+}
+
+
+def pareto_section(comparison: Comparison, groups: Sequence[Group]) -> Section:
+    """Quality on the last split against what the runs cost; empty where no two variants have both.
+
+    Speeds of unlike machines, and memories that measure different things, are not drawn; the sentence says so.
+    """
+    machines, kinds = unlike_speeds(comparison), memory_kinds(comparison.finished)
+    drawn = [cost for cost, fits in (("tokens_per_second", not machines), ("peak_memory_mb", len(kinds) < 2)) if fits]
+    last = [(group, cost) for group in groups if group.split == groups[-1].split for cost in drawn]
+    found = [(group, cost, points(comparison, group, cost)) for group, cost in last]
+    plots = [_plot(comparison, group, cost, own) for group, cost, own in found if len(own) > 1]
+    measured = speed_sentence(comparison)
+    by_turns = bool(timed(comparison))
+    sentences = [measured if by_turns else f"No benchmark: {measured[0].lower()}{measured[1:]}"]
+    if machines:
+        sentences.append(f"No picture of speed: the machines differ ({listed(machines)}).")
+    if len(kinds) > 1:
+        sentences.append(f"No picture of memory: the runs measured different things ({'; '.join(kinds)}).")
+    return Section("Quality against cost", " ".join(sentences), plots)
+
+
+def _plot(comparison: Comparison, group: Group, cost: str, found: list[Point]) -> Plot:
+    file, word, axis, better = _COSTS[cost]
+    # speeds that were logged one after another are too noisy to rank variants by
+    best = [] if cost == "tokens_per_second" and not timed(comparison) else frontier(found, better)
+    unit = loss_unit(group)
+    names = [point.variant for point in best]
+    line = (
+        f"The line is the frontier: {listed(names)}; no other variant has both less loss and better {word}. It is "
+        "drawn through means and knows nothing of chance."
+        if best
+        else "No frontier is drawn: machine load shows in these speeds (lmzoo speed times them in turn)."
+    )
+    seeds = max(len(point.seeds) for point in found)
+    spread = "Large dots are means, small ones seeds." if seeds > 1 else "One seed: no spread."
+    told = "; ".join(f"{point.variant} {plain(point.loss, 3)} at {amount(point.cost)}" for point in found)
+    return draw_plot(
+        lambda axes, theme: _draw(axes, theme, comparison, found, best, (axis, unit)),
+        file=f"quality-{file}{'' if group.of == 1 else f'-{group.place}'}.png",
+        title=f"Quality against {word}, {group.label[0].lower()}{group.label[1:]}",
+        caption=f"Loss in {unit}, lower is better. {line} {spread}",
+        alt=f"{unit.capitalize()} against {word}: {told}." + (f" On the frontier: {listed(names)}." if best else ""),
+        height=4.0,
+        narrow_height=4.4,
+    )
+
+
+def _draw(
+    axes: Axes,
+    theme: Theme,
+    comparison: Comparison,
+    found: Sequence[Point],
+    best: Sequence[Point],
+    labels: tuple[str, str],
+) -> None:
+    styles = theme.styles(comparison.variants, comparison.baseline)
+    axes.plot(
+        [point.cost for point in best],
+        [point.loss for point in best],
+        color=theme.quiet,
+        linewidth=1.2,
+        linestyle=(0, (4, 2)),
+        zorder=2,
+    )
+    for point in found:
+        colour = styles[point.variant][0]
+        if len(point.seeds) > 1:
+            costs, losses = zip(*point.seeds, strict=True)
+            axes.scatter(costs, losses, s=12, color=colour, alpha=0.45, linewidths=0, zorder=3)
+        # a ring tells the frontier's points without their colour
+        edge = theme.ink if point in best else colour
+        axes.scatter([point.cost], [point.loss], s=52, color=colour, edgecolors=edge, linewidths=1.2, zorder=4)
+    axes.margins(0.14, 0.12)
+    axes.grid()
+    for set_of in (axes.xaxis, axes.yaxis):
+        set_of.set_major_locator(MaxNLocator(5))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: amount(x)))
+    axes.set_xlabel(labels[0])
+    axes.set_ylabel(labels[1])
+    axes.figure.canvas.draw()  # settles the layout, from which the labels' distances are taken
+    label_points(axes, {point.variant: (point.cost, point.loss, styles[point.variant][0]) for point in found})

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..config import flatten
-from .formats import duration, plain
-from .load import COMPARISON_FILE, Comparison, Row, Run, number, run_folder
-from .passport import TOKENIZER
+from ..figures.formats import duration, plain
+from ..runs.alike import TOKENIZER
+from ..runs.load import COMPARISON_FILE, Comparison, Row, Run, number, run_folder
 
 
 @dataclass(frozen=True)

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 from matplotlib.axes import Axes
 
 from ..config import flatten
-from ..tuning import KEY, TUNING_FOLDER, Trial, Tuning, at_edge, best_rate, read_trials
-from .canvas import Plot, draw_plot, label_ends
-from .formats import listed, plain
-from .load import COMPARISON_FILE, Comparison
-from .table import Cell, Table, TableRow
-from .theme import Theme
+from ..figures.canvas import Plot, Theme, draw_plot, label_ends
+from ..figures.formats import listed, plain
+from ..figures.table import Cell, Table, TableRow
+from ..runs.load import COMPARISON_FILE, Comparison
+from ..runs.trials import KEY, TUNING_FOLDER, Trial, Tuning, at_edge, best_rate, trials_of
 
 _DIGITS = 4
 
@@ -28,9 +26,7 @@ class TuningReport:
     def __init__(self, comparison: Comparison) -> None:
         self.comparison = comparison
         self.tuning = Tuning(**comparison.tuning) if comparison.tuning else None
-        self.trials: dict[str, list[Trial]] = {}
-        if self.tuning is not None:
-            self.trials = {name: read_trials(self.tuning, comparison.output, name) for name in comparison.variants}
+        self.trials = trials_of(comparison)
         self.chosen = {name: best_rate(trials) for name, trials in self.trials.items()}
 
     def table(self) -> Table | None:
@@ -108,15 +104,6 @@ class TuningReport:
         if strays:
             found.append((listed(strays), f"not in {COMPARISON_FILE} and left out of this report"))
         return found
-
-    def rows(self) -> list[dict[str, Any]]:
-        """Every record of the trials with its variant, learning rate and seed."""
-        return [
-            {"variant": name, "learning_rate": trial.rate, "seed": trial.run.seed, **record}
-            for name, trials in self.trials.items()
-            for trial in trials
-            for record in (trial.run.results or {}).get("records", [])
-        ]
 
     def _strays(self) -> list[str]:
         """Folders of trials that the comparison does not ask for, such as those of another grid."""

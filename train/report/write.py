@@ -8,11 +8,11 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from ..config import write_atomically
+from ..runs.load import load_comparison
+from ..runs.rows import RECORDS, extra_rows, record_rows
+from ..storage import write_atomically
 from .document import Document, build_document
-from .load import load_comparison
 from .render import render_html, render_markdown
-from .rows import RECORDS, extra_rows, record_rows
 
 
 def write_report(output: Path) -> tuple[Document, Path]:

@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 from lmzoo.tokenization import train_tokenizer
-from lmzoo.train.data.corpus import Corpus
-from lmzoo.train.data.errors import MissingSplitError
+from lmzoo.train.data.corpus import Corpus, MissingSplitError
 from lmzoo.train.data.python_docs import PythonDocs
 
 

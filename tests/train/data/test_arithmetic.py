@@ -4,8 +4,8 @@ import pytest
 from lmzoo.errors import ArgumentError
 from lmzoo.train.data import TextDataModule, load_source
 from lmzoo.train.data.arithmetic import Arithmetic, ArithmeticSettings
-from lmzoo.train.data.errors import MissingSplitError
-from lmzoo.train.data.mixed import Mixed
+from lmzoo.train.data.corpus import MissingSplitError
+from lmzoo.train.data.sources import Mixed
 
 
 @pytest.fixture

@@ -9,7 +9,8 @@ import time
 from pathlib import Path
 
 import pytest
-from lmzoo.train.data.cache import LEFTOVER_SECONDS, build_once, cache_root, fingerprint, read_json, write_json
+from lmzoo.train.data.cache import LEFTOVER_SECONDS, build_once, cache_root, fingerprint
+from lmzoo.train.storage import read_json, write_json
 
 
 def is_valid(folder: Path) -> bool:

@@ -1,7 +1,7 @@
 """WikiText's spacing undone."""
 
 import pytest
-from lmzoo.train.data.detokenize import detokenize_wikitext
+from lmzoo.train.data.wikitext import detokenize_wikitext
 
 
 @pytest.mark.parametrize(

@@ -6,11 +6,10 @@ import lzma
 
 import pytest
 from lmzoo.errors import ArgumentError
-from lmzoo.train.data.errors import CorpusError, MissingSplitError
-from lmzoo.train.data.pieces import cut_by_position, pieces
+from lmzoo.train.data.corpus import CorpusError, MissingSplitError
+from lmzoo.train.data.files import cut_by_position, pieces, split_of
 from lmzoo.train.data.reading import read_lines, read_text
 from lmzoo.train.data.sources import load_source
-from lmzoo.train.data.splitting import split_of
 
 SPLITS = ("train", "validation", "test")
 

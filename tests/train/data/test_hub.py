@@ -6,9 +6,9 @@ import time
 import datasets
 import huggingface_hub
 import pytest
-from lmzoo.train.data.errors import CorpusError, MissingSplitError
+from lmzoo.train.data.corpus import CorpusError, MissingSplitError
+from lmzoo.train.data.files import split_of
 from lmzoo.train.data.sources import load_source
-from lmzoo.train.data.splitting import split_of
 
 
 @pytest.fixture

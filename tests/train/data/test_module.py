@@ -7,8 +7,8 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from lmzoo.errors import ArgumentError
 from lmzoo.tokenization import train_tokenizer
 from lmzoo.train.data import TextDataModule
-from lmzoo.train.data.errors import CorpusError, MissingSplitError
-from lmzoo.train.data.order import SampleOrder
+from lmzoo.train.data.batch_samplers import SampleOrder
+from lmzoo.train.data.corpus import CorpusError, MissingSplitError
 from lmzoo.train.data.prepared import PreparedSplit
 from lmzoo.train.data.windows import TrainingWindows
 from lmzoo.train.data.words import count_words

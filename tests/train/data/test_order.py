@@ -5,8 +5,7 @@ import hashlib
 import numpy as np
 import pytest
 from lmzoo.errors import ArgumentError
-from lmzoo.train.data.batch_samplers import EvaluationBatchSampler, OrderedBatchSampler
-from lmzoo.train.data.order import SampleOrder, window_shift
+from lmzoo.train.data.batch_samplers import EvaluationBatchSampler, OrderedBatchSampler, SampleOrder, window_shift
 
 
 def epoch_of(order: SampleOrder, epoch: int) -> np.ndarray:

@@ -14,7 +14,7 @@ from lmzoo.errors import ArgumentError
 from lmzoo.tokenization import tokenizer_sha256, train_tokenizer
 from lmzoo.tokenization.structure import marker_names
 from lmzoo.train.data import encode
-from lmzoo.train.data.errors import CorpusError, MissingSplitError
+from lmzoo.train.data.corpus import CorpusError, MissingSplitError
 from lmzoo.train.data.facts import text_facts
 from lmzoo.train.data.prepare import prepare_split
 from lmzoo.train.data.sources import load_source

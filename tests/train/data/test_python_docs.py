@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from lmzoo.train.data.errors import CorpusError
+from lmzoo.train.data.corpus import CorpusError
 from lmzoo.train.data.python_docs import PythonDocs
 
 SPLITS = ("train", "validation", "test")

@@ -3,7 +3,7 @@
 import lzma
 
 import pytest
-from lmzoo.train.data.errors import CorpusError
+from lmzoo.train.data.corpus import CorpusError
 from lmzoo.train.data.sources import load_source
 from lmzoo.train.data.words import count_words
 

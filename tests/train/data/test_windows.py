@@ -5,8 +5,8 @@ import pickle
 import numpy as np
 import pytest
 import torch
-from lmzoo.train.data.errors import CorpusError
-from lmzoo.train.data.order import window_shift
+from lmzoo.train.data.batch_samplers import window_shift
+from lmzoo.train.data.corpus import CorpusError
 from lmzoo.train.data.prepare import prepare_split
 from lmzoo.train.data.windows import EvaluationWindows, TrainingWindows
 

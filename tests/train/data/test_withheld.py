@@ -3,7 +3,7 @@
 import pytest
 from lmzoo.errors import ArgumentError
 from lmzoo.train.data import TextDataModule
-from lmzoo.train.data.errors import CorpusError, MissingSplitError
+from lmzoo.train.data.corpus import CorpusError, MissingSplitError
 from lmzoo.train.data.facts import text_facts
 from lmzoo.train.data.withheld import Withheld
 

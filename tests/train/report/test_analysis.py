@@ -4,11 +4,11 @@ import json
 import struct
 
 import pytest
-from lmzoo.train.config import ConfigError
-from lmzoo.train.extrapolation.records import read_lines
-from lmzoo.train.report.analysis import analysed, analysis_plots, analysis_tables
-from lmzoo.train.report.load import load_comparison
+from lmzoo.errors import ConfigError
+from lmzoo.train.evaluate.analyze.tables import analysed, analysis_plots, analysis_tables
 from lmzoo.train.report.write import write_report
+from lmzoo.train.runs.load import load_comparison
+from lmzoo.train.storage import read_lines
 
 TOKENS = [40, 30, 0, 20, 10, 10, 10, 10, 10, 10, 2]
 

@@ -10,17 +10,16 @@ from pathlib import Path
 
 import pytest
 import yaml
-from lmzoo.train.claims.read import read_claims, shipped_claims
-from lmzoo.train.claims.results import read_results
-from lmzoo.train.claims.verdicts import verdicts
+from lmzoo.errors import ConfigError
 from lmzoo.train.cli import main
-from lmzoo.train.config import ConfigError
-from lmzoo.train.report.archive import read_archive
-from lmzoo.train.report.collect import collect
-from lmzoo.train.report.load import load_comparison
-from lmzoo.train.report.portable import Portable, portable_environment
+from lmzoo.train.report.claims.read import read_claims, shipped_claims
+from lmzoo.train.report.claims.results import read_results
+from lmzoo.train.report.claims.verdicts import verdicts
+from lmzoo.train.report.collect import Portable, collect, portable_environment
 from lmzoo.train.report.repeat import Repeats
 from lmzoo.train.report.write import write_report
+from lmzoo.train.runs.archive import read_archive
+from lmzoo.train.runs.load import load_comparison
 
 PASSPORT = {"train_length": 128, "commit": "c"}
 

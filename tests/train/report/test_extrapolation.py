@@ -3,8 +3,8 @@
 import math
 
 import pytest
-from lmzoo.train.report.extrapolation import Scored, extrapolation_tables
-from lmzoo.train.report.extrapolation_plots import extrapolation_plots
+from lmzoo.train.evaluate.extrapolate.plots import extrapolation_plots
+from lmzoo.train.evaluate.extrapolate.tables import Scored, extrapolation_tables
 
 
 def record(protocol="sliding", length=128, loss=5.0, stride=None, passport=None, **changes):

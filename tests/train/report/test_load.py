@@ -1,6 +1,6 @@
 import pytest
-from lmzoo.train.config import ConfigError
-from lmzoo.train.report.load import load_comparison, load_runs, read_metrics
+from lmzoo.errors import ConfigError
+from lmzoo.train.runs.load import load_comparison, load_runs, read_metrics
 
 
 def test_runs_are_read_in_the_order_of_the_file_and_of_seeds(three_by_two):

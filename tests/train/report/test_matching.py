@@ -3,7 +3,7 @@
 import pytest
 import yaml
 from lmzoo.train.report.costs import cost_table
-from lmzoo.train.report.load import load_comparison
+from lmzoo.train.runs.load import load_comparison
 
 
 @pytest.fixture

@@ -3,11 +3,10 @@
 import json
 
 import pytest
-from lmzoo.train.number_records import share
-from lmzoo.train.report.load import load_comparison
-from lmzoo.train.report.number_plots import number_plots
-from lmzoo.train.report.numbers import number_tables
+from lmzoo.train.evaluate.numbers.tables import number_plots, number_tables
 from lmzoo.train.report.write import write_report
+from lmzoo.train.runs.evaluation_files import share
+from lmzoo.train.runs.load import load_comparison
 
 # variant -> seed -> right answers of 10 to additions of (2 digits no carry, 2 digits carry, 3 digits no carry)
 RIGHT = {"r2l3": [(10, 6, 1), (9, 8, 3)], "triadic": [(10, 9, 2), (10, 9, 4)]}

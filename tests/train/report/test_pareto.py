@@ -3,11 +3,10 @@ import math
 import random
 
 import pytest
-from lmzoo.train.report.labels import place_labels
-from lmzoo.train.report.load import load_comparison
-from lmzoo.train.report.pareto import Point, frontier, loss_unit, points
-from lmzoo.train.report.pareto_plots import pareto_section
-from lmzoo.train.report.passport import like_groups, records_frame
+from lmzoo.train.figures.canvas import place_labels
+from lmzoo.train.report.pareto import Point, frontier, loss_unit, pareto_section, points
+from lmzoo.train.runs.alike import like_groups, records_frame
+from lmzoo.train.runs.load import load_comparison
 
 
 def of(output):

@@ -4,12 +4,18 @@ import struct
 import matplotlib as mpl
 import pandas as pd
 import pytest
-from lmzoo.train.report.canvas import NARROW, WIDE, page_settings, spread_apart
-from lmzoo.train.report.curves import curve_sets, mean_curve, smoothing_window, train_frame, validation_frame
-from lmzoo.train.report.load import load_comparison
-from lmzoo.train.report.passport import like_groups, records_frame
-from lmzoo.train.report.plots import loss_plots, point_plots
-from lmzoo.train.report.theme import LIGHT
+from lmzoo.train.figures.canvas import LIGHT, NARROW, WIDE, page_settings, spread_apart
+from lmzoo.train.report.curves import (
+    curve_sets,
+    loss_plots,
+    mean_curve,
+    point_plots,
+    smoothing_window,
+    train_frame,
+    validation_frame,
+)
+from lmzoo.train.runs.alike import like_groups, records_frame
+from lmzoo.train.runs.load import load_comparison
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 

@@ -3,11 +3,11 @@
 import json
 
 import pytest
-from lmzoo.train.extrapolation.probes.statistics import share_interval
-from lmzoo.train.report.load import load_comparison
-from lmzoo.train.report.probe_plots import context_plots
-from lmzoo.train.report.probes import probe_tables
+from lmzoo.train.evaluate.probe.plots import context_plots
+from lmzoo.train.evaluate.probe.tables import probe_tables
+from lmzoo.train.figures.statistics.spread import share_interval
 from lmzoo.train.report.write import write_report
+from lmzoo.train.runs.load import load_comparison
 
 CARD = {"tokenizer_sha256": "t" * 64, "train_length": 128, "dtype": "float32", "versions": {"torch": "2"}}
 TEXT = {"corpus": "c", "split": "test", "text_sha256": "x" * 64, "detokenize": False}

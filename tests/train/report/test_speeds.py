@@ -4,9 +4,9 @@ import json
 
 import pytest
 from lmzoo.train.report.costs import cost_table, costs_frame
-from lmzoo.train.report.load import load_comparison
-from lmzoo.train.report.pareto_plots import pareto_section
-from lmzoo.train.report.passport import like_groups, records_frame
+from lmzoo.train.report.pareto import pareto_section
+from lmzoo.train.runs.alike import like_groups, records_frame
+from lmzoo.train.runs.load import load_comparison
 
 
 @pytest.fixture

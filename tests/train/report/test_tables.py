@@ -2,13 +2,13 @@ import json
 import math
 
 import pytest
-from lmzoo.train.claims.results import results_of
+from lmzoo.train.figures.statistics.family import seeds_needed
+from lmzoo.train.report.claims.results import results_of
 from lmzoo.train.report.costs import COLUMNS, cost_table
 from lmzoo.train.report.glance import glance_table, headline
-from lmzoo.train.report.load import load_comparison
-from lmzoo.train.report.passport import like_groups, records_frame
-from lmzoo.train.report.tables import passport_rows, quality_tables
-from lmzoo.train.statistics.power import seeds_needed
+from lmzoo.train.report.quality import passport_rows, quality_tables
+from lmzoo.train.runs.alike import like_groups, records_frame
+from lmzoo.train.runs.load import load_comparison
 
 
 def tables_of(output):

@@ -5,9 +5,10 @@ import json
 import pytest
 import yaml
 from lmzoo.train.report.collect import collect
-from lmzoo.train.report.load import load_comparison
 from lmzoo.train.report.tuning import TuningReport
 from lmzoo.train.report.write import write_report
+from lmzoo.train.runs.load import load_comparison
+from lmzoo.train.runs.trials import trial_rows
 
 
 @pytest.fixture
@@ -76,15 +77,16 @@ def test_both_forms_of_the_report_hold_it(tuned):
 
 
 def test_without_tuning_nothing_is_said(three_by_two):
-    report = TuningReport(load_comparison(three_by_two))
+    comparison = load_comparison(three_by_two)
+    report = TuningReport(comparison)
     assert report.table() is None
-    assert (report.plots(), report.troubles(), report.rows()) == ([], [], [])
+    assert (report.plots(), report.troubles(), trial_rows(comparison)) == ([], [], [])
 
 
 def test_what_was_collected_says_the_same(tuned, tmp_path):
-    of_runs = TuningReport(load_comparison(tuned))
-    collected = TuningReport(load_comparison(collect(tuned, tmp_path / "results").folder))
-    assert collected.rows() == of_runs.rows()
+    there, copied = load_comparison(tuned), load_comparison(collect(tuned, tmp_path / "results").folder)
+    of_runs, collected = TuningReport(there), TuningReport(copied)
+    assert trial_rows(copied) == trial_rows(there)
     assert collected.table() == of_runs.table()
     assert collected.troubles() == of_runs.troubles()
-    assert len(of_runs.rows()) == 7
+    assert len(trial_rows(there)) == 7

@@ -1,0 +1,1 @@
+"""Attention layers: softmax and its relatives, complex multi-head attention (CMHA), and what they share."""

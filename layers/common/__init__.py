@@ -1,0 +1,1 @@
+"""What parts of several slots share."""

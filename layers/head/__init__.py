@@ -1,0 +1,1 @@
+"""Output heads: full, adaptive and vector-quantised (``vq/``)."""

@@ -1,0 +1,1 @@
+"""Losses: what a token's negative log-likelihood weighs."""

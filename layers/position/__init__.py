@@ -1,0 +1,1 @@
+"""Positions: on queries and keys, on scores, or on the embedding."""

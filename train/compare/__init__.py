@@ -1,0 +1,1 @@
+"""``lmzoo compare``: variants x seeds, trained, evaluated and reported."""

@@ -1,0 +1,82 @@
+"""Carrying out the trials of a comparison's tuning, before its final runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.console import Console
+
+from ..runs.trials import TUNING_FOLDER, at_edge, best_rate, read_trials
+from .comparison import Comparison, PlannedRun
+from .executors import Executor
+from .progress import progress_for
+from .run_all import run_all
+
+
+def check_trials(comparison: Comparison) -> None:
+    """Raise :class:`ConfigError` for a trial whose configuration cannot be used."""
+    if comparison.tuning is not None:
+        for variant in comparison.variants:
+            comparison.plan_trial(variant, comparison.tuning.learning_rates[0])
+
+
+def tuned_rates(comparison: Comparison) -> dict[str, float]:
+    """The learning rate of each variant whose trials have all ended, as they lie there; none without tuning."""
+    if comparison.tuning is None:
+        return {}
+    found = {name: best_rate(read_trials(comparison.tuning, comparison.output, name)) for name in comparison.variants}
+    return {name: rate for name, rate in found.items() if rate is not None}
+
+
+def tune(
+    comparison: Comparison,
+    variants: Sequence[str],
+    console: Console,
+    *,
+    executor: Executor | None = None,
+    allow_classes: bool = False,
+) -> tuple[dict[str, float], list[str]]:
+    """Make the trials that are missing; a trial that diverged has lost and is not made again.
+
+    Args:
+        comparison: one with tuning.
+        variants: whose trials to make.
+        console: where to show what goes on.
+        executor: where trials run, as for :func:`run_all`.
+        allow_classes: passed on to the trials.
+
+    Returns:
+        The learning rate of each variant whose trials have ended, and a sentence for each of ``variants`` without one.
+
+    Raises:
+        ConfigError: the folder holds final runs with another learning rate than the trials chose.
+    """
+    assert comparison.tuning is not None
+    waiting: list[PlannedRun] = []
+    for variant in variants:
+        trials = read_trials(comparison.tuning, comparison.output, variant)
+        waiting += [comparison.plan_trial(variant, trial.rate) for trial in trials if not trial.ended]
+    if waiting:
+        console.print(
+            f"{len(waiting)} trials of learning rates in {comparison.output / TUNING_FOLDER}",
+            markup=False,
+            soft_wrap=True,
+        )
+        run_all(waiting, progress_for(waiting, console), executor=executor, allow_classes=allow_classes)
+    rates = tuned_rates(comparison)
+    comparison.refuse_other_runs(rates)
+    for variant in variants:
+        if variant in rates:
+            trials = read_trials(comparison.tuning, comparison.output, variant)
+            edge = ", at the edge of those tried" if at_edge(rates[variant], trials) else ""
+            console.print(f"{variant}: learning rate {rates[variant]!r}{edge}", markup=False, highlight=False)
+    return rates, [_without(comparison, variant) for variant in variants if variant not in rates]
+
+
+def _without(comparison: Comparison, variant: str) -> str:
+    assert comparison.tuning is not None
+    trials = read_trials(comparison.tuning, comparison.output, variant)
+    reasons = [
+        f"{trial.rate!r} {trial.said}" + (f" ({trial.run.reason})" if trial.run.reason else "") for trial in trials
+    ]
+    return f"{variant}: no learning rate was chosen, so no final run was made: {'; '.join(reasons)}"

@@ -1,0 +1,1 @@
+"""``lmzoo analyze``: loss by token frequency, and how varied a run writes."""

@@ -1,0 +1,1 @@
+"""``lmzoo diagnose``: what a run's attention layers have learned."""

@@ -1,0 +1,1 @@
+"""``lmzoo numbers``: how well a run calculates, and its loss on numbers apart from the rest."""

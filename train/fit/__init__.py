@@ -1,0 +1,1 @@
+"""One training run: the Lightning module, its configuration and what it leaves."""

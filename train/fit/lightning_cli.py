@@ -1,0 +1,298 @@
+"""LightningCLI with checked configurations: what ``fit``, ``validate`` and ``test`` start from."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import yaml
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.fabric.utilities.seed import seed_everything
+from lightning.pytorch.callbacks import ProgressBar
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+
+from ...errors import ArgumentError, ConfigError, require
+from ..arguments import DESCRIPTIONS, TRAINER_DEFAULTS, USAGE, WHOLE_OR_FRACTION
+from ..config import Config, Places, flatten, load_run_config, merge
+from ..config_check import (
+    check_config,
+    config_of_run,
+    full_class_paths,
+    options,
+    readable,
+    refuse_foreign_options,
+    refuse_unknown_options,
+    split_config_options,
+)
+from ..data import TextDataModule
+from ..data.tokenizer_cache import load_tokenizer
+from ..runs.folder import Run
+from .checkpoint import AtomicCheckpointIO, ResumeCheckpoint
+from .init_from import InitialModel, check_number_embedding, tokenizer_arguments
+from .metrics_log import MetricsLog
+from .module import LanguageModule
+from .processes import SHARDED, ShardedStrategy, check_strategy
+from .progress import progress_callback, quiet_libraries
+
+
+class TrainingCLI(LightningCLI):
+    """Parses a command line, checks all that can be checked without data, and builds data, model and trainer.
+
+    Nothing is read or trained by the constructor. ``trainer.max_epochs`` counts passes over the training text and
+    ``trainer.max_steps`` optimizer steps; with neither, one pass is made. To Lightning the whole run is one epoch:
+    that leaves it a single, simple state to resume from, and the order of samples is ours (see ``data/order.py``).
+
+    Args:
+        command: ``fit``, ``validate`` or ``test``.
+        arguments: the words after the command.
+        config: a configuration that goes before the files named in ``arguments``.
+        origin: what to call ``config`` in messages.
+
+    Raises:
+        ConfigError: for anything in the configuration that cannot be used.
+    """
+
+    def __init__(
+        self, command: str, arguments: Sequence[str], *, config: Config | None = None, origin: str = "configuration"
+    ) -> None:
+        quiet_libraries()
+        self.command = command
+        self.given = config
+        self.initial: InitialModel | None = None
+        self.places = Places(dict.fromkeys(flatten(config or {}), origin))
+        self.sources: list[str] = [origin] if config is not None else []
+        with _one_message(self):
+            super().__init__(
+                LanguageModule,
+                TextDataModule,
+                save_config_callback=None,
+                seed_everything_default=0,
+                parser_kwargs={
+                    "prog": f"lmzoo {command}",
+                    "usage": USAGE[command],
+                    "description": DESCRIPTIONS[command],
+                    "exit_on_error": False,
+                },
+                args=list(arguments),
+                run=False,
+                auto_configure_optimizers=False,
+                load_from_checkpoint_support=False,
+            )
+
+    # -- parsing ------------------------------------------------------------------------------------------------
+
+    def add_default_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """One seed for initialisation, the order of samples and dropout."""
+        parser.add_argument(
+            "--seed_everything", type=int, default=0, help="Seed of initialisation, sample order and dropout."
+        )
+
+    def add_core_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """The model and the data before the trainer's many keys, so that ``--help`` begins with what matters."""
+        parser.add_lightning_class_args(LanguageModule, "model")
+        parser.add_lightning_class_args(TextDataModule, "data")
+        parser.add_lightning_class_args(pl.Trainer, "trainer")
+        parser.set_defaults({f"trainer.{key}": value for key, value in TRAINER_DEFAULTS.items()})
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        parser.add_argument(
+            "--run_dir",
+            type=str | None,
+            default=None,
+            help="Folder of the run; runs/<config>/seed-<seed> if not given. An unfinished run there is resumed.",
+        )
+        parser.add_argument(
+            "--checkpoint_every_n_steps", type=int, default=100, help="Optimizer steps between checkpoints."
+        )
+        parser.add_argument(
+            "--init_from",
+            type=str | None,
+            default=None,
+            help="Folder of a finished run to start from: its tokenizer and its weights; loss and head may differ. "
+            "It has to stay there until the run is finished.",
+        )
+        if self.command != "fit":
+            parser.add_argument(
+                "--debias",
+                action="store_true",
+                help="Score a second time with the shift of a loss such as PowerLawDecay taken back.",
+            )
+        parser.add_argument(
+            "--allow_classes",
+            action="store_true",
+            help="Allow class paths outside lmzoo: loading such a configuration runs the code it names.",
+        )
+        parser.link_arguments("seed_everything", "model.seed")
+        parser.link_arguments("seed_everything", "data.seed")
+        parser.link_arguments(("data.vocab_size", "data.tokenizer"), "model.vocab_size", compute_fn=_vocabulary)
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        """Merge and check the YAML files ourselves, then hand everything to jsonargparse as one configuration."""
+        files, rest = split_config_options(args)
+        asks = {"-h", "--help"} & set(rest) or any(".help" in word for word in rest)
+        if self.command != "fit" and not asks:
+            if files:
+                raise ConfigError("a run is evaluated with its own configuration; give --run_dir", key="--config")
+            files = [str(config_of_run(rest))]
+        elif not files and self.given is None and not asks:
+            raise ConfigError(f"give a configuration: --config FILE\n{USAGE['fit']}", place="command line")
+        merged = dict(self.given or {})
+        for file in files:
+            config, places = load_run_config(file)
+            merged = merge(merged, config)
+            self.places.of_key.update(places.of_key)
+            self.sources.append(file)
+        allow = "--allow_classes" in rest
+        if not allow:
+            refuse_foreign_options(rest, parser)
+        merged = check_config(merged, parser, self.places, allow_classes=allow)
+        rest = full_class_paths(rest, parser, allow_classes=allow)
+        refuse_unknown_options(rest, parser)
+        given = dict(options(rest))
+        self.places.of_key.update(dict.fromkeys(given, "command line"))
+        written = {**flatten(merged), **given}
+        if self.command == "fit" and written.get("init_from") is not None:
+            self.initial = InitialModel(str(written["init_from"]), allow_foreign=allow)
+            merged["data"] = (merged.get("data") or {}) | tokenizer_arguments(self.initial, written, self.places)
+        self.config = parser.parse_args(["--config", json.dumps(merged), *rest])
+        self.whole = {
+            key.removeprefix("trainer."): written[key]
+            for key in WHOLE_OR_FRACTION
+            if isinstance(written.get(key), int) and not isinstance(written[key], bool)
+        }
+
+    def key_of(self, argument: str) -> str:
+        """The full key of a constructor's argument: one that was written down if there is one."""
+        known = [a.dest for a in self.parser._actions]
+        for keys in (self.places.of_key, known):
+            for key in keys:
+                if key == argument or key.endswith(f".{argument}"):
+                    return key
+        return argument
+
+    def explain(self, error: ArgumentError) -> ConfigError:
+        """An error about a constructor's argument, with the key and the place where it was written."""
+        key = self.key_of(error.argument)
+        message = f"expected {error.expected}, got {error.given!r}"
+        return ConfigError(message, key=key, place=self.places.find(key))
+
+    def _set_seed(self) -> None:
+        seed_everything(self.config.seed_everything, workers=True, verbose=False)
+
+    # -- building -----------------------------------------------------------------------------------------------
+
+    def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:
+        settings = {**self._get(self.config_init, "trainer", default={}), **self.whole, **kwargs}
+        self._check_settings(settings)
+        self.run = Run(self.config.run_dir or self._default_folder())
+        steps = None if settings["max_steps"] in (-1, None) else settings["max_steps"]
+        passes = 1 if settings["max_epochs"] is None and steps is None else settings["max_epochs"]
+        self.datamodule.limit_batches(passes=passes, steps=steps, accumulate=settings["accumulate_grad_batches"])
+        settings["max_epochs"] = 1
+        settings["default_root_dir"] = settings["default_root_dir"] or str(self.run.folder)
+        # Ours are made when training starts: a logger makes its folder at once, and nothing is to be made before.
+        self.default_loggers = settings["logger"] in (None, True)
+        if self.default_loggers:
+            settings["logger"] = False
+        self.log = MetricsLog(self.run.metrics_file, settings["log_every_n_steps"])
+        self.checkpoint = ResumeCheckpoint(self.run.checkpoint_folder, self.config.checkpoint_every_n_steps)
+        bar = progress_callback() if settings["enable_progress_bar"] is not False else None
+        ours = [self.log, self.checkpoint, *([bar] if bar else [])]
+        settings["enable_progress_bar"] = isinstance(bar, ProgressBar)
+        settings["callbacks"] = [*(settings["callbacks"] or []), *ours]
+        settings["strategy"] = ShardedStrategy() if settings["strategy"] == SHARDED else settings["strategy"]
+        settings["plugins"] = [*(settings["plugins"] or []), AtomicCheckpointIO()]
+        return pl.Trainer(**settings)
+
+    def _check_settings(self, settings: dict[str, Any]) -> None:
+        """What Lightning would find out late, or would do to a run that is one epoch to it."""
+        every = self.config.checkpoint_every_n_steps
+        require(every >= 1, "checkpoint_every_n_steps", "1 or more", every)
+        require(settings["log_every_n_steps"] >= 1, "log_every_n_steps", "1 or more", settings["log_every_n_steps"])
+        limit = settings["limit_train_batches"]
+        require(limit in (None, 1.0), "limit_train_batches", "no limit: max_steps says how long a run is", limit)
+        require(
+            not settings["overfit_batches"],
+            "overfit_batches",
+            "0: it would change the data",
+            settings["overfit_batches"],
+        )
+        check_strategy(settings)
+        compiled = self.model.compile_network and settings["strategy"] == SHARDED
+        require(not compiled, "compile", f"false with trainer.strategy {SHARDED}, which does not compile", True)
+        for name, length in (
+            ("context_length", self.datamodule.context_length),
+            ("eval_context_length", self.datamodule.eval_context_length),
+        ):
+            self.model.check_length(length, name)
+        if self.command == "fit":
+            self.model.check_train_length(self.datamodule.context_length, "context_length")
+        if self.initial is not None:
+            self.model.start_from(self.initial)
+            self.datamodule.use_tokenizer(self.initial.tokenizer)
+        if self.command == "fit":
+            self.model.check_start()
+        check_number_embedding(self.model.number_embedding, self.datamodule.numbers, self.datamodule.tokenizer_name)
+        if self.datamodule.tokenizer_name is not None:
+            _ = self.datamodule.tokenizer  # loads it, and checks vocab_size against it
+
+    def _default_folder(self) -> Path:
+        name = "-".join(Path(source).stem for source in self.sources) or "default"
+        return Path("runs") / name / f"seed-{self.config.seed_everything}"
+
+    def loggers(self) -> list[CSVLogger | TensorBoardLogger]:
+        """The default loggers: CSV (a new version for each start, so that none is overwritten) and TensorBoard."""
+        folder = str(self.run.log_folder)
+        return [CSVLogger(folder, name="csv"), TensorBoardLogger(folder, name="tensorboard", version="")]
+
+    def resolved(self) -> Config:
+        """The whole configuration as plain values, every default spelt out; links left out, as they follow."""
+        dumped = self.parser.dump(self.config, skip_unset=False, format="yaml")
+        loaded: Config = yaml.safe_load(dumped)
+        loaded["trainer"].update(self.whole)
+        for key in ("config", "allow_classes", "run_dir", "debias"):
+            loaded.pop(key, None)
+        if loaded["init_from"] is None:  # runs from before there was this key are still what they were
+            del loaded["init_from"]
+        if loaded["data"]["tuning_fraction"] is None:  # likewise
+            del loaded["data"]["tuning_fraction"]
+        return loaded
+
+
+def check(config: Config, *, origin: str = "configuration") -> Config:
+    """Check a whole run configuration without reading data; returns it resolved.
+
+    Args:
+        config: as a YAML file of ``lmzoo fit`` would hold it.
+        origin: what to call it in messages.
+
+    Raises:
+        ConfigError: naming the key, what was expected and the nearest valid names.
+    """
+    return TrainingCLI("fit", [], config=config, origin=origin).resolved()
+
+
+def _vocabulary(vocab_size: int | None, tokenizer: str | None) -> int:
+    """The number of token ids the model has to know: of the tokenizer to train, or of the one given."""
+    if tokenizer is None or vocab_size is not None:
+        return vocab_size or 0
+    return len(load_tokenizer(tokenizer))
+
+
+@contextlib.contextmanager
+def _one_message(cli: TrainingCLI) -> Iterator[None]:
+    """Turn whatever a constructor raises about its arguments into one :class:`ConfigError` with file and key."""
+    try:
+        yield
+    except ArgumentError as error:
+        raise cli.explain(error) from None
+    except argparse.ArgumentError as error:
+        raise readable(str(error), cli.places) from None
+    except (MisconfigurationException, ValueError, TypeError) as error:
+        raise ConfigError(" ".join(str(error).split()), place=", ".join(cli.sources) or None) from error

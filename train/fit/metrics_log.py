@@ -1,0 +1,179 @@
+"""``metrics.jsonl``: one row every few steps and one for each validation, the same rows to CSV and TensorBoard."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+from torch import Tensor
+
+from ..arguments import say
+from ..data import TextDataModule
+from ..storage import finite, write_atomically
+from .module import LanguageModule
+
+Row = dict[str, Any]
+
+
+def read_rows(path: Path) -> list[Row]:
+    """The complete rows of a metrics file; a last line cut off by a kill is left out."""
+    if not path.exists():
+        return []
+    rows: list[Row] = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            rows.append(json.loads(line))
+        except json.JSONDecodeError:
+            break
+    return rows
+
+
+class MetricsLog(pl.Callback):
+    """Writes the run's rows. After a resume, rows later than the checkpoint are cut off, so that none stands twice.
+
+    A training row holds means over the optimizer steps since the row before; its tokens/s leave out validation
+    and checkpoint writing. Sums in progress are part of the checkpoint: they are over all processes of the run, so that
+    what the first of them saves holds for each. Seconds are those of the first process.
+    """
+
+    def __init__(self, path: Path, every_n_steps: int = 10) -> None:
+        self.path = path
+        self.every_n_steps = every_n_steps
+        self.rates: list[float] = []
+        self._loss: Tensor | float = 0.0
+        self._cross_entropy: Tensor | float = 0.0
+        self._batches = 0
+        self.tokens = 0
+        self._row_seconds = 0.0
+        self._row_tokens = 0
+        self.seconds = 0.0
+        self._mark: float | None = None
+        self.validated: tuple[int, Row] | None = None
+
+    # -- state ---------------------------------------------------------------------------------------------------
+
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            "loss": float(self._loss),
+            "cross_entropy": float(self._cross_entropy),
+            "batches": self._batches,
+            "tokens": self.tokens,
+            "seconds": self.seconds,
+            "row_tokens": self._row_tokens,
+            "row_seconds": self._row_seconds,
+            "rates": self.rates,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self._loss, self._cross_entropy = state["loss"], state["cross_entropy"]
+        self._batches, self.tokens, self.seconds = state["batches"], state["tokens"], state["seconds"]
+        self._row_tokens, self._row_seconds = state["row_tokens"], state["row_seconds"]
+        self.rates = list(state["rates"])
+
+    # -- training rows -------------------------------------------------------------------------------------------
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if trainer.is_global_zero:
+            kept = [row for row in read_rows(self.path) if row["step"] <= trainer.global_step]
+            write_atomically(self.path, "".join(json.dumps(row) + "\n" for row in kept))
+        assert isinstance(pl_module, LanguageModule)
+        health = pl_module.health()
+        if health and trainer.is_global_zero:
+            say(", ".join(f"{name.replace('_', ' ')} {figure:,.6g}" for name, figure in health.items()))
+        data = trainer.datamodule
+        self._batches_per_epoch = data.batches_per_epoch() if isinstance(data, TextDataModule) else sys.maxsize
+        self._mark = time.perf_counter()
+
+    def on_train_batch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *args: Any) -> None:
+        if self._mark is None:  # after a validation or a checkpoint, whose time is not the training's
+            self._mark = time.perf_counter()
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        assert isinstance(pl_module, LanguageModule)
+        accumulate = trainer.accumulate_grad_batches
+        self._loss = self._loss + pl_module.last_loss.double()
+        self._cross_entropy = self._cross_entropy + pl_module.last_cross_entropy.double()
+        self._batches += 1
+        tokens = batch["input_ids"][:, 1:].numel() * trainer.world_size
+        self.tokens += tokens
+        self._row_tokens += tokens
+        last = batch_idx + 1 == trainer.num_training_batches or trainer.global_step == trainer.max_steps
+        ends_step = (batch_idx + 1) % accumulate == 0 or last
+        due = ends_step and (trainer.global_step % self.every_n_steps == 0 or last)
+        if due and torch.cuda.is_available():
+            torch.cuda.synchronize()  # or the clock would read the launch, not the work
+        now = time.perf_counter()
+        self._row_seconds += now - (self._mark if self._mark is not None else now)
+        self._mark = now
+        if not due:
+            return
+        rate = self._row_tokens / self._row_seconds if self._row_seconds > 0 else math.nan
+        self.seconds += self._row_seconds
+        self.rates.append(rate)
+        loss, cross_entropy = float(self._loss), float(self._cross_entropy)
+        row = {
+            "split": "train",
+            "step": trainer.global_step,
+            "epoch": batch_idx // self._batches_per_epoch,  # passes over the text completed before this
+            "tokens": self.tokens,
+            "seconds": round(self.seconds, 4),
+            "loss": loss / self._batches,
+            "cross_entropy": cross_entropy / self._batches,
+            "learning_rate": self._last_learning_rate(trainer),
+            "grad_norm": float(pl_module.grad_norm),
+            "tokens_per_second": round(rate, 1),
+        }
+        self._loss = self._cross_entropy = 0.0
+        self._batches = self._row_tokens = 0
+        self._row_seconds = 0.0
+        self._write(trainer, row)
+
+    @staticmethod
+    def _last_learning_rate(trainer: pl.Trainer) -> float:
+        # the scheduler has already moved on to the next step's rate
+        base = trainer.optimizers[0].param_groups[0]["initial_lr"]
+        factor = trainer.lr_scheduler_configs[0].scheduler.lr_lambdas[0]
+        return float(base * factor(trainer.global_step - 1))
+
+    # -- validation rows -----------------------------------------------------------------------------------------
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._mark = None
+        if trainer.state.fn != "fit" or trainer.sanity_checking:
+            return
+        assert isinstance(pl_module, LanguageModule)
+        self.write_validation(trainer, pl_module.perplexity.compute())
+
+    def write_validation(self, trainer: pl.Trainer, figures: Row) -> None:
+        """Append a validation row at the present step, unless one stands there already."""
+        if not figures["tokens"]:
+            return
+        self.validated = (trainer.global_step, figures)
+        if any(r["split"] == "validation" and r["step"] == trainer.global_step for r in read_rows(self.path)):
+            return
+        row: Row = {"split": "validation", "step": trainer.global_step, "tokens_seen": self.tokens}
+        assert isinstance(trainer.lightning_module, LanguageModule)
+        row.update(trainer.lightning_module.health())
+        row.update((k, figures[k]) for k in ("cross_entropy", "token_perplexity", "word_perplexity", "bits_per_byte"))
+        self._write(trainer, row)
+
+    def on_save_checkpoint(self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: Any) -> None:
+        self._mark = None
+
+    def _write(self, trainer: pl.Trainer, row: Row) -> None:
+        if not trainer.is_global_zero:
+            return
+        with self.path.open("a", encoding="utf-8") as stream:
+            stream.write(json.dumps(finite(row), allow_nan=False) + "\n")
+        figures = {f"{row['split']}/{k}": v for k, v in row.items() if k not in ("split", "step")}
+        for logger in trainer.loggers:
+            logger.log_metrics(figures, step=row["step"])
+            logger.save()

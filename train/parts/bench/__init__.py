@@ -1,0 +1,1 @@
+"""``lmzoo bench``: parts against their baselines, interleaved in one process."""

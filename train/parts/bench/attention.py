@@ -1,0 +1,190 @@
+"""Benchmarks of attention layers: time and memory beside the dense reference and beside softmax attention."""
+
+from __future__ import annotations
+
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import psutil
+import torch
+from rich.progress import track
+from torch import Tensor, nn
+
+from ....errors import ArgumentError, require
+from ....layers import Attention, ComplexAttention, SoftmaxAttention, SoftplusAttention, reference
+from ....layers.attention.visibility import Visibility
+from ...runs.environment import environment
+
+if TYPE_CHECKING:
+    from .pairs import Result
+from ...fit.measure import peak_memory
+
+
+class _DenseSoftplus(SoftplusAttention):
+    """The same layer on the dense reference, which holds several (B, H, T, T)."""
+
+    def attend(self, query: Tensor, key: Tensor, value: Tensor, visibility: Visibility) -> Tensor:
+        return reference.softplus_attention(query, key, value, power=self.current_power())
+
+
+LAYERS: dict[str, type[Attention]] = {
+    "softmax": SoftmaxAttention,
+    "complex": ComplexAttention,
+    "softplus": SoftplusAttention,
+    "softplus-dense": _DenseSoftplus,
+}
+LENGTHS = (256, 512, 1024, 2048, 4096, 8192)
+_WIDTH, _HEADS = 256, 4
+# (H, T, T) in float32 that one pass of the dense reference holds at its peak, measured and rounded up.
+_DENSE_MATRICES = 24
+
+
+def bench_softplus(pairs: int, device: str) -> Result:
+    """SoftplusAttention against rotary SoftmaxAttention, the whole layers, forward and backward."""
+    from .pairs import compare_steps
+
+    torch.manual_seed(0)
+    length, width, heads = 2048, 512, 8
+    ours, baseline = (LAYERS[name](width, heads).to(device) for name in ("softplus", "softmax"))
+    x = torch.randn(1, length, width, device=device, requires_grad=True)
+    what = f"SoftplusAttention (p 15), forward + backward: T {length}, {heads} heads of {width // heads}, B 1"
+    return compare_steps(
+        "softplus",
+        what,
+        lambda: ours(x).sum().backward(),
+        lambda: baseline(x).sum().backward(),
+        pairs=pairs,
+        note="the baseline is rotary SoftmaxAttention on PyTorch's fused kernel; projections are timed on both sides",
+    )
+
+
+def bench_softplus_reference(pairs: int, device: str) -> Result:
+    """The strip-wise kernel against the dense reference, forward and backward."""
+    from ....layers.functional import softplus_attention
+    from .pairs import compare_steps
+
+    torch.manual_seed(0)
+    length, width, heads = 2048, 64, 8
+    tensors = [torch.randn(1, heads, length, width, device=device, requires_grad=True) for _ in range(3)]
+    what = f"softplus_attention (p 15), forward + backward: T {length}, {heads} heads of {width}, B 1"
+    return compare_steps(
+        "softplus-reference",
+        what,
+        lambda: softplus_attention(*tensors).sum().backward(),
+        lambda: reference.softplus_attention(*tensors).sum().backward(),
+        pairs=pairs,
+        note="the baseline holds (B, H, T, T); ours never does",
+    )
+
+
+def bench_softplus_memory(pairs: int, device: str) -> Result:
+    """Growth of peak memory of SoftplusAttention and of SoftmaxAttention, each measured in processes of its own."""
+    from .pairs import compare_peaks
+
+    length = 8192
+    return compare_peaks(
+        "softplus-memory",
+        f"SoftplusAttention (p 15), growth of peak memory: T {length}, 4 heads of 64, B 1, forward + backward",
+        lambda: memory_growth_of("softplus", length, device),
+        lambda: memory_growth_of("softmax", length, device),
+        pairs=pairs,
+        note="the baseline is rotary SoftmaxAttention",
+    )
+
+
+def attention_costs(lengths: Sequence[int] = LENGTHS, device: str = "cpu", pairs: int = 3) -> list[dict[str, Any]]:
+    """Seconds and bytes of one forward and backward pass against T, B 1, 4 heads of 64: the data of a plot.
+
+    The layers take turns at each length, in an order that alternates. The dense reference is left out of lengths where
+    it would take more than half of the memory that is free.
+
+    Returns:
+        One flat record a length and layer: ``attention``, ``length``, ``seconds`` (median of ``pairs`` runs after one
+        that does not count), ``low`` and ``high`` (the fastest and the slowest of them), ``runs``, ``bytes`` (growth
+        of peak memory, in a process of its own), ``device``, ``processor``, ``cores``, ``threads`` and ``torch``.
+
+    Raises:
+        ArgumentError: a length or ``pairs`` is below 1.
+    """
+    require(pairs >= 1, "pairs", "1 or more", pairs)
+    require(bool(lengths) and min(lengths) >= 1, "lengths", "numbers of 1 or more", list(lengths))
+    torch.manual_seed(0)
+    layers = {name: kind(_WIDTH, _HEADS).to(device) for name, kind in LAYERS.items()}
+    made_with = _made_with(device)
+    records = []
+    for length in track(sorted(set(lengths)), description="attention costs", transient=True):
+        names = [name for name in layers if name != "softplus-dense" or _dense_fits(length, device)]
+        times: dict[str, list[float]] = {name: [] for name in names}
+        for i in range(pairs + 1):
+            for name in names if i % 2 else reversed(names):
+                times[name].append(_seconds(layers[name], length, device))
+        for name in names:
+            counted = times[name][1:]
+            records.append(
+                {
+                    "attention": name,
+                    "length": length,
+                    "seconds": statistics.median(counted),
+                    "low": min(counted),
+                    "high": max(counted),
+                    "runs": pairs,
+                    "bytes": memory_growth_of(name, length, device),
+                    **made_with,
+                }
+            )
+    return records
+
+
+def _dense_fits(length: int, device: str) -> bool:
+    needed = _DENSE_MATRICES * _HEADS * length * length * 4
+    free = torch.cuda.mem_get_info(device)[0] if device.startswith("cuda") else psutil.virtual_memory().available
+    return needed <= free // 2
+
+
+def _made_with(device: str) -> dict[str, Any]:
+    known = environment()
+    processor = torch.cuda.get_device_name(device) if device.startswith("cuda") else known["processor"]
+    return {
+        "device": device,
+        "processor": processor,
+        "cores": known["cores"],
+        "threads": known["torch_threads"],
+        "torch": known["versions"]["torch"],
+    }
+
+
+def memory_growth_of(name: str, length: int, device: str) -> int:
+    """:func:`memory_growth` in a process of its own, since a process never gives its peak back."""
+    code = f"from {__name__} import memory_growth; print(memory_growth({name!r}, {length}, {device!r}))"
+    finished = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    if finished.returncode:
+        raise RuntimeError(f"measuring the memory of {name} at length {length} failed:\n{finished.stderr[-2000:]}")
+    return int(finished.stdout.split()[-1])
+
+
+def memory_growth(name: str, length: int, device: str) -> int:
+    """Bytes by which one forward and backward pass over ``length`` tokens raises the peak of a pass over 128.
+
+    Resident memory of the process on a CPU, allocated memory of the device on CUDA; B 1, 4 heads of 64.
+    """
+    if name not in LAYERS:
+        raise ArgumentError("name", f"one of {', '.join(LAYERS)}", name)
+    layer = LAYERS[name](_WIDTH, _HEADS).to(device)
+    peaks = []
+    for n in (128, length):
+        _seconds(layer, n, device)
+        peaks.append(peak_memory(device))
+    return peaks[1] - peaks[0]
+
+
+def _seconds(layer: nn.Module, length: int, device: str) -> float:
+    x = torch.randn(1, length, _WIDTH, device=device, requires_grad=True)
+    start = time.perf_counter()
+    layer(x).sum().backward()
+    if device.startswith("cuda"):
+        torch.cuda.synchronize(device)
+    return time.perf_counter() - start

@@ -1,0 +1,176 @@
+"""The claims as Markdown, JSON Lines and a picture in a folder, and as a table on a terminal."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.markup import escape
+from rich.table import Table
+
+from ...figures.formats import NONE
+from ...figures.table import md_cell, md_table
+from ...runs.alike import TOKENIZER
+from ...runs.matching import Matching
+from ...runs.trials import Tuning
+from ...storage import write_atomically
+from . import words
+from .judge import RULE
+from .outcome import Outcome
+from .plot import claims_plot
+from .results import Results, Row
+
+COLUMNS = ("Comparison", "Text", "Parameters", "Trained on", "Windows", "Precision", "Made equal", "Learning rate")
+
+NOTE = (
+    "The figures are of models of this size, trained so far and no further. Where parameters were not made equal, "
+    "variants have as many as their layers come with. Of unlike tokenizers equal tokens are unlike amounts of text."
+)
+
+
+def conditions(outcomes: Sequence[Outcome], results: Sequence[Results]) -> list[tuple[str, ...]]:
+    """A row of :data:`COLUMNS` for each comparison with a measured claim, of the variants that its claims name."""
+    wanted: dict[str, set[str]] = {}
+    for outcome in outcomes:
+        if outcome.differences is not None:
+            wanted.setdefault(outcome.claim.comparison, set()).update(words.variants(outcome.claim))
+    return [_row(one, wanted[one.name]) for one in sorted(results, key=lambda one: one.name) if one.name in wanted]
+
+
+def _row(results: Results, variants: Iterable[str]) -> tuple[str, ...]:
+    # the precision of an extrapolation is its own, and not that of training
+    records = [row for row in results.records if row["variant"] in variants and "intervention" not in row]
+    cards = [row.get("passport") or {} for row in records]
+    return (
+        results.name,
+        _each(_text(card) for card in cards if "corpus" in card),
+        _numbers(card.get("parameters") for card in cards),
+        _trained(records, cards),
+        _numbers(card.get("train_length") for card in cards),
+        _each(str(card["dtype"]) for card in cards if "dtype" in card),
+        _made_equal(results, records, cards),
+        _learning_rate(results, variants),
+    )
+
+
+def _text(card: Row) -> str:
+    return f"{card['corpus']}, detokenised" if card.get("detokenize") else str(card["corpus"])
+
+
+def _trained(records: Sequence[Row], cards: Sequence[Row]) -> str:
+    amount = _numbers((row.get("run") or {}).get("train_tokens") for row in records)
+    if amount == NONE:
+        return NONE
+    further = [bool(card.get("init_from")) for card in cards]
+    start = "from a trained model" if all(further) else "some from a trained model" if any(further) else ""
+    return ", ".join(filter(None, [f"{amount} tokens", start]))
+
+
+def _made_equal(results: Results, records: Sequence[Row], cards: Sequence[Row]) -> str:
+    """What the runs have as much of as each other, and what the comparison solved for."""
+    runs = [row.get("run") or {} for row in records]
+    same = [what for what in ("steps", "train_tokens") if len({run.get(what) for run in runs}) == 1 and what in runs[0]]
+    equal = " and ".join(what.removeprefix("train_") for what in same)
+    if equal and len({card.get(TOKENIZER) for card in cards}) > 1:
+        equal += " of unlike tokenizers"
+    solved = Matching(**results.asked.match).describe() if results.asked and results.asked.match else ""
+    return ", ".join(filter(None, [equal, solved])) or NONE
+
+
+def _learning_rate(results: Results, variants: Iterable[str]) -> str:
+    if results.asked is None:
+        return NONE
+    if results.asked.tuning:
+        rates = Tuning(**results.asked.tuning).learning_rates
+        return f"each variant's best of {', '.join(f'{rate:g}' for rate in rates)}"
+    runs = [run for run in results.asked.finished if run.variant in variants]
+    given = ((run.config.get("model") or {}).get("learning_rate") for run in runs)
+    found = sorted({rate for rate in given if rate is not None})
+    if not found:
+        return NONE
+    return f"{found[0]:g} for all" if len(found) == 1 else f"{found[0]:g} to {found[-1]:g}, not tuned"
+
+
+def _numbers(values: Iterable[Any]) -> str:
+    known = sorted({int(value) for value in values if value is not None})
+    if not known:
+        return NONE
+    return f"{known[0]:,}" if len(known) == 1 else f"{known[0]:,} to {known[-1]:,}"
+
+
+def _each(values: Iterable[str]) -> str:
+    return ", ".join(dict.fromkeys(values)) or NONE
+
+
+_STYLES = {"supported": "bold green", "not supported": "bold red", "tie": "bold yellow", "not tested": "dim"}
+
+
+def write_claims(folder: Path, outcomes: Sequence[Outcome], conditions: Sequence[Sequence[str]] = ()) -> Path:
+    """Write ``claims.md``, ``claims.jsonl`` and ``claims.png``; returns the first, each whole or not at all."""
+    folder.mkdir(parents=True, exist_ok=True)
+    plot = claims_plot(outcomes)
+    plot.write(folder)
+    lines = [json.dumps(outcome.as_row(), allow_nan=False, ensure_ascii=False) for outcome in outcomes]
+    write_atomically(folder / "claims.jsonl", "".join(f"{line}\n" for line in lines))
+    file = folder / "claims.md"
+    write_atomically(file, markdown(outcomes, f"![{plot.alt}]({plot.file})\n\n{plot.caption}", conditions))
+    return file
+
+
+def markdown(outcomes: Sequence[Outcome], picture: str, conditions: Sequence[Sequence[str]] = ()) -> str:
+    """The verdicts, a table a paper, then what was claimed in words, then how the runs were trained, then the rule."""
+    parts = ["# Claims", picture]
+    for paper in dict.fromkeys(outcome.paper for outcome in outcomes):
+        own = [outcome for outcome in outcomes if outcome.paper == paper]
+        parts.append(f"## {paper.title}\n\narXiv:{paper.arxiv}; {paper.status}.")
+        head = ("Claim", "Verdict", "Difference [95 %]", "Claimed", "Test", "With other documents", "Decided by")
+        rows = [[outcome.claim.name, *_cells(outcome)] for outcome in own]
+        parts.append(md_table(head, [list(map(md_cell, row)) for row in rows]))
+        parts.append("\n".join(_item(outcome) for outcome in own))
+    if conditions:
+        rows = [list(map(md_cell, row)) for row in conditions]
+        parts += ["## How the runs were trained", NOTE, md_table(COLUMNS, rows)]
+    parts.append(f"## How a claim is decided\n\n{RULE}")
+    return "\n\n".join(parts) + "\n"
+
+
+def terminal_table(outcomes: Sequence[Outcome]) -> Table:
+    """A row a claim: its sentence and verdict, and the figures that decided it."""
+    table = Table(title="Claims", title_justify="left", show_lines=True)
+    for column in ("Claim", "Verdict", "Figures"):
+        table.add_column(column)
+    for outcome in outcomes:
+        style = _STYLES[outcome.verdict]
+        name = f"[bold]{escape(outcome.paper.file)}[/bold]: {escape(outcome.claim.sentence)}"
+        remark = f"\n{escape(outcome.remark)}" if outcome.remark else ""
+        table.add_row(name, f"[{style}]{outcome.verdict}[/{style}]{remark}", escape(words.sentence(outcome)) or NONE)
+    return table
+
+
+def conditions_table(conditions: Sequence[Sequence[str]]) -> Table:
+    """How the runs behind the verdicts were trained."""
+    table = Table(title="How the runs were trained", title_justify="left", caption=NOTE, caption_justify="left")
+    for column in COLUMNS:
+        table.add_column(column, overflow="fold")
+    for row in conditions:
+        table.add_row(*map(escape, row))
+    return table
+
+
+def summary(outcomes: Sequence[Outcome]) -> str:
+    """How many claims got which verdict."""
+    return f"{len(outcomes)} claims: {words.counts(outcomes)}."
+
+
+def _cells(outcome: Outcome) -> list[str]:
+    claim = outcome.claim
+    figures = (words.difference(outcome), words.claim_in_figures(claim), words.tests(outcome), words.documents(outcome))
+    return [words.verdict(outcome), *(text or NONE for text in figures), words.decided_by(claim) or NONE]
+
+
+def _item(outcome: Outcome) -> str:
+    claim = outcome.claim
+    measured = words.protocol(claim)
+    return f"- {claim.name}: {claim.sentence} Source: {claim.source}." + (f" Measured: {measured}." if measured else "")

@@ -1,0 +1,1 @@
+"""Folders of runs: what they hold, what is done, and which records may share a table."""
