@@ -18,7 +18,7 @@ from ..report.document import Document
 from ..report.render import terminal_tables
 from ..report.write import write_report
 from ..runs.load import COMPARISON_FILE
-from .comparison import Comparison, PlannedRun, output_of, read_comparison
+from .comparison import ComparisonFile, PlannedRun, output_of, read_comparison
 from .evaluations import evaluate_all, evaluations_of
 from .executors import Executor, LocalExecutor
 from .progress import progress_for
@@ -256,7 +256,7 @@ def _show(document: Document, console: Console) -> None:
     console.print(document.headline, markup=False)
 
 
-def planned(comparison: Comparison, chosen: Sequence[str]) -> list[PlannedRun]:
+def planned(comparison: ComparisonFile, chosen: Sequence[str]) -> list[PlannedRun]:
     """The runs of the chosen variants, seed by seed.
 
     Mistakes in the others are found now as well, before hours of training; only the trained model that one of them
@@ -276,7 +276,7 @@ def planned(comparison: Comparison, chosen: Sequence[str]) -> list[PlannedRun]:
     return runs
 
 
-def _chosen(comparison: Comparison, variants: Sequence[str] | None) -> list[str]:
+def _chosen(comparison: ComparisonFile, variants: Sequence[str] | None) -> list[str]:
     for name in variants or ():
         if name not in comparison.variants:
             close = ", ".join(nearest(name, comparison.variants))

@@ -22,8 +22,8 @@ from ..config import (
     merge,
 )
 from ..evaluate.analyze.settings import AnalysisSettings
-from ..evaluate.numbers.settings import ProbeSettings
-from ..evaluate.probe.settings import ProbesSettings
+from ..evaluate.numbers.settings import NumbersSettings
+from ..evaluate.probe.settings import ProbeSettings
 from ..figures.statistics.family import EFFECT
 from ..fit.lightning_cli import TrainingCLI
 from ..runs.folder import HARMLESS
@@ -119,7 +119,7 @@ class PlannedRun:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class ComparisonFile:
     """A checked comparison.
 
     Attributes:
@@ -146,8 +146,8 @@ class Comparison:
     allow_classes: bool = False
     lengths: tuple[int, ...] = ()
     analyze: AnalysisSettings | None = None
-    numbers_probe: ProbeSettings | None = None
-    probes: ProbesSettings | None = None
+    numbers_probe: NumbersSettings | None = None
+    probes: ProbeSettings | None = None
     effect: float = EFFECT
     match: Matching | None = None
     tuning: Tuning | None = None
@@ -257,8 +257,8 @@ def read_comparison(
     seeds: Sequence[int] | None = None,
     settings: Mapping[str, Any] | None = None,
     allow_classes: bool = False,
-) -> Comparison:
-    """Read and check a comparison file; the run configurations themselves are checked by :meth:`Comparison.plan`.
+) -> ComparisonFile:
+    """Read and check a comparison file; the run configurations themselves are checked by :meth:`ComparisonFile.plan`.
 
     Args:
         file: YAML with the keys of :data:`KEYS`.
@@ -290,7 +290,7 @@ def read_comparison(
     check_starts(base, variants, raw, places)
     seeds = _seeds(raw.get("seeds", [0]) if seeds is None else list(seeds), places)
     settings = settings or {}
-    return Comparison(
+    return ComparisonFile(
         name=str(name),
         base=base,
         variants=variants,
@@ -301,8 +301,8 @@ def read_comparison(
         allow_classes=allow_classes,
         lengths=read_lengths(raw.get("lengths"), places),
         analyze=read_settings(AnalysisSettings, raw.get("analyze"), "analyze", places),
-        numbers_probe=read_settings(ProbeSettings, raw.get("numbers_probe"), "numbers_probe", places),
-        probes=read_settings(ProbesSettings, raw.get("probes"), "probes", places),
+        numbers_probe=read_settings(NumbersSettings, raw.get("numbers_probe"), "numbers_probe", places),
+        probes=read_settings(ProbeSettings, raw.get("probes"), "probes", places),
         effect=read_effect(raw.get("effect"), places),
         match=read_match(raw.get("match"), named, baseline, settings, places),
         tuning=read_tuning(raw.get("tuning"), named, seeds, settings, places),

@@ -14,8 +14,8 @@ from ..evaluate.analyze.run import is_analyzed
 from ..evaluate.extrapolate.protocols import PROTOCOLS
 from ..runs.environment import commit, versions
 from ..runs.evaluation_files import RECORDS_FILE, is_probed, read_records
-from ..runs.folder import Run as RunFolder
-from .comparison import Comparison, PlannedRun
+from ..runs.folder import RunFolder
+from .comparison import ComparisonFile, PlannedRun
 from .executors import Executor, LocalExecutor, Work, needs_of
 from .pool import Pool
 from .progress import EvaluationProgress
@@ -38,7 +38,7 @@ class Evaluation:
     missing: Callable[[Path], int]
 
 
-def evaluations_of(comparison: Comparison) -> list[Evaluation]:
+def evaluations_of(comparison: ComparisonFile) -> list[Evaluation]:
     """The evaluations that a comparison file asks for."""
     asked = []
     code = {"versions": versions(), "commit": commit()}

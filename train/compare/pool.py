@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
-from ..runs.folder import Run as RunFolder
+from ..runs.folder import RunFolder
 from .executors import Executor, Work
 
 POLL_SECONDS = 0.5

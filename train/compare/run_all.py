@@ -13,7 +13,7 @@ from typing import NoReturn
 
 from ...errors import ConfigError
 from ..config import write_yaml
-from ..runs.folder import Run as RunFolder
+from ..runs.folder import RunFolder
 from ..runs.load import Run, load_run
 from .comparison import PlannedRun
 from .executors import Executor, LocalExecutor, Work, needs_of

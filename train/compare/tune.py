@@ -7,20 +7,20 @@ from collections.abc import Sequence
 from rich.console import Console
 
 from ..runs.trials import TUNING_FOLDER, at_edge, best_rate, read_trials
-from .comparison import Comparison, PlannedRun
+from .comparison import ComparisonFile, PlannedRun
 from .executors import Executor
 from .progress import progress_for
 from .run_all import run_all
 
 
-def check_trials(comparison: Comparison) -> None:
+def check_trials(comparison: ComparisonFile) -> None:
     """Raise :class:`ConfigError` for a trial whose configuration cannot be used."""
     if comparison.tuning is not None:
         for variant in comparison.variants:
             comparison.plan_trial(variant, comparison.tuning.learning_rates[0])
 
 
-def tuned_rates(comparison: Comparison) -> dict[str, float]:
+def tuned_rates(comparison: ComparisonFile) -> dict[str, float]:
     """The learning rate of each variant whose trials have all ended, as they lie there; none without tuning."""
     if comparison.tuning is None:
         return {}
@@ -29,7 +29,7 @@ def tuned_rates(comparison: Comparison) -> dict[str, float]:
 
 
 def tune(
-    comparison: Comparison,
+    comparison: ComparisonFile,
     variants: Sequence[str],
     console: Console,
     *,
@@ -73,7 +73,7 @@ def tune(
     return rates, [_without(comparison, variant) for variant in variants if variant not in rates]
 
 
-def _without(comparison: Comparison, variant: str) -> str:
+def _without(comparison: ComparisonFile, variant: str) -> str:
     assert comparison.tuning is not None
     trials = read_trials(comparison.tuning, comparison.output, variant)
     reasons = [

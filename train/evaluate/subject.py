@@ -56,7 +56,7 @@ def load_weights(cli: TrainingCLI) -> None:
 
 
 @dataclass(frozen=True)
-class Windows:
+class SampledWindows:
     """Windows that begin at the same tokens whatever their length.
 
     Attributes:
@@ -85,7 +85,7 @@ def open_run(folder: str | Path, *, allow_classes: bool = False) -> tuple[Traini
     return cli, exported.name if newest is None else newest.name
 
 
-def take_windows(cli: TrainingCLI, split: str, lengths: Sequence[int], count: int) -> Windows:
+def take_windows(cli: TrainingCLI, split: str, lengths: Sequence[int], count: int) -> SampledWindows:
     """``count`` windows of the longest length, spread evenly from the split's first token to its last.
 
     They overlap where the split is shorter than all of them. Separators stand between documents, as in training.
@@ -105,7 +105,7 @@ def take_windows(cli: TrainingCLI, split: str, lengths: Sequence[int], count: in
         )
     starts = sorted({round(k * room / max(1, count - 1)) for k in range(count)})
     rows = [prepared.tokens[start : start + longest].astype(np.int64) for start in starts]
-    return Windows(starts, torch.from_numpy(np.stack(rows)))
+    return SampledWindows(starts, torch.from_numpy(np.stack(rows)))
 
 
 # As Hugging Face names them: in one file, or the list of the files they are spread over.

@@ -32,7 +32,7 @@ from ..config_check import (
 )
 from ..data import TextDataModule
 from ..data.tokenizer_cache import load_tokenizer
-from ..runs.folder import Run
+from ..runs.folder import RunFolder
 from .checkpoint import AtomicCheckpointIO, ResumeCheckpoint
 from .init_from import InitialModel, check_number_embedding, tokenizer_arguments
 from .metrics_log import MetricsLog
@@ -190,7 +190,7 @@ class TrainingCLI(LightningCLI):
     def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:
         settings = {**self._get(self.config_init, "trainer", default={}), **self.whole, **kwargs}
         self._check_settings(settings)
-        self.run = Run(self.config.run_dir or self._default_folder())
+        self.run = RunFolder(self.config.run_dir or self._default_folder())
         steps = None if settings["max_steps"] in (-1, None) else settings["max_steps"]
         passes = 1 if settings["max_epochs"] is None and steps is None else settings["max_epochs"]
         self.datamodule.limit_batches(passes=passes, steps=steps, accumulate=settings["accumulate_grad_batches"])

@@ -61,7 +61,7 @@ HARMLESS = (
 )
 
 
-class Run:
+class RunFolder:
     """One run's folder.
 
     Args:

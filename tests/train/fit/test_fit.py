@@ -13,7 +13,7 @@ import torch
 import yaml
 from lmzoo.train.cli import main
 from lmzoo.train.fit.lightning_cli import TrainingCLI
-from lmzoo.train.runs.folder import Run
+from lmzoo.train.runs.folder import RunFolder
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -231,7 +231,7 @@ def test_a_start_that_failed_can_be_mended(tiny, write, tmp_path, capsys):
 
 def test_two_processes_do_not_share_a_run(tiny, write, tmp_path, capsys):
     folder = tmp_path / "run"
-    with Run(folder).held():
+    with RunFolder(folder).held():
         assert main(["fit", "--config", str(write(tiny)), "--run_dir", str(folder)]) == 2
     assert "another process" in capsys.readouterr().err
 

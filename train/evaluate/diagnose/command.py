@@ -18,7 +18,7 @@ from ...data.corpus import SPLITS
 from ...figures.canvas import Plot
 from ...fit.records import passport
 from ...storage import finite, write_atomically
-from ..subject import Windows, open_run, take_windows
+from ..subject import SampledWindows, open_run, take_windows
 from .plots import attention_plots, phase_plots, threshold_plots
 from .record import histograms, phase_records, threshold_record, weights_record
 from .weights import Reading, has_threshold, read_weights
@@ -154,7 +154,7 @@ def _topics(network: Decoder, show: Sequence[str] | None) -> set[str]:
     return topics
 
 
-def _read(network: Decoder, taken: Windows, lengths: list[int], rows: int) -> list[Reading]:
+def _read(network: Decoder, taken: SampledWindows, lengths: list[int], rows: int) -> list[Reading]:
     readings: list[Reading] = []
     for length in track(lengths, description="reading attention", console=console, transient=True):
         try:

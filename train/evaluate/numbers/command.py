@@ -22,7 +22,7 @@ from ...storage import Record
 from ..subject import open_run
 from .answers import are_right, probe_problems, problems_sha256, strata_records
 from .loss import number_loss, number_tokens
-from .settings import ProbeSettings
+from .settings import NumbersSettings
 
 _DESCRIPTION = """Probe what runs have learned of numbers. Arithmetic: exact match of greedy answers to problems that no
 training split holds, by operation, length of the operands and kind (does it carry, is the answer longer), also at
@@ -36,12 +36,12 @@ def main(arguments: list[str]) -> int:
     """Parse, probe every run, show what came out."""
     parser = ArgumentParser(prog="lmzoo numbers", description=_DESCRIPTION, formatter_class=ExampleFormatter)
     parser.add_argument("runs", type=str, nargs="+", help="folders of runs")
-    parser.add_class_arguments(ProbeSettings, None)
+    parser.add_class_arguments(NumbersSettings, None)
     parser.add_argument(
         "--allow_classes", action="store_true", help="allow class paths outside lmzoo, which runs the code they name"
     )
     a = parser.parse_args(arguments)
-    settings = ProbeSettings(**{name: a[name] for name in ProbeSettings.__dataclass_fields__})
+    settings = NumbersSettings(**{name: a[name] for name in NumbersSettings.__dataclass_fields__})
     for run in a.runs:
         records = probe(run, settings, allow_classes=a.allow_classes)
         _show(run, records)
@@ -49,7 +49,7 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
-def probe(run: str | Path, settings: ProbeSettings, *, allow_classes: bool = False) -> list[Record]:
+def probe(run: str | Path, settings: NumbersSettings, *, allow_classes: bool = False) -> list[Record]:
     """Probe one run on the CPU in float32; its records, which are also written to ``RUN/numbers.jsonl``.
 
     Raises:
@@ -71,7 +71,7 @@ def probe(run: str | Path, settings: ProbeSettings, *, allow_classes: bool = Fal
     return records
 
 
-def _arithmetic_records(cli: TrainingCLI, settings: ProbeSettings, card: Record) -> list[Record]:
+def _arithmetic_records(cli: TrainingCLI, settings: NumbersSettings, card: Record) -> list[Record]:
     data = cli.datamodule
     trained = isinstance(data.source, str) and data.source.split("+")[0] == "arithmetic"
     train_digits = data.arithmetic.train_digits if trained else None
@@ -91,7 +91,7 @@ def _arithmetic_records(cli: TrainingCLI, settings: ProbeSettings, card: Record)
     return [record | {"passport": card} for record in strata_records(problems, right, train_digits)]
 
 
-def _text_record(cli: TrainingCLI, settings: ProbeSettings, card: Record) -> Record:
+def _text_record(cli: TrainingCLI, settings: NumbersSettings, card: Record) -> Record:
     data = _text(cli, settings)
     if settings.split not in data.splits:
         raise ConfigError(f"{data.corpus.name} has {', '.join(data.splits)} text, got {settings.split!r}", key="split")
@@ -111,7 +111,7 @@ def _text_record(cli: TrainingCLI, settings: ProbeSettings, card: Record) -> Rec
     return record | {"passport": {**data.passport(settings.split), **card}}
 
 
-def _text(cli: TrainingCLI, settings: ProbeSettings) -> TextDataModule:
+def _text(cli: TrainingCLI, settings: NumbersSettings) -> TextDataModule:
     own: TextDataModule = cli.datamodule
     if settings.text is None:
         return own

@@ -13,7 +13,7 @@ from ...data.wikitext import WIKITEXT_NAMES
 
 
 @dataclass(frozen=True)
-class ProbeSettings:
+class NumbersSettings:
     """What is asked.
 
     Args:

@@ -16,7 +16,7 @@ from .run import PROBES
 
 
 @dataclass(frozen=True)
-class ProbesSettings:
+class ProbeSettings:
     """A comparison file's ``probes:``.
 
     Args:

@@ -7,7 +7,7 @@ from lmzoo.errors import ArgumentError, ConfigError
 from lmzoo.train.cli import main
 from lmzoo.train.compare.command import compare
 from lmzoo.train.compare.comparison import read_comparison
-from lmzoo.train.evaluate.numbers.settings import ProbeSettings
+from lmzoo.train.evaluate.numbers.settings import NumbersSettings
 from lmzoo.train.runs.evaluation_files import is_probed, read_probe
 
 
@@ -30,11 +30,11 @@ def test_a_comparison_probes_its_runs_and_reports_them(calculating, write, tmp_p
     }
     out = tmp_path / "out"
     assert compare(write(text), output=out) == 0
-    settings = ProbeSettings(problems=3, digits=3).as_passport()
+    settings = NumbersSettings(problems=3, digits=3).as_passport()
     for variant in ("rotary", "alibi"):
         run = out / variant / "seed-0"
         assert is_probed(run, settings)
-        assert not is_probed(run, ProbeSettings(problems=3).as_passport())
+        assert not is_probed(run, NumbersSettings(problems=3).as_passport())
         records = read_probe(run)
         loss = records[0]
         tested = next(r for r in json.loads((run / "results.json").read_text())["records"] if r["split"] == "test")
@@ -108,8 +108,8 @@ def test_true_asks_for_the_defaults_and_is_kept(tiny, write):
     assert read_comparison(write(text)).numbers_probe is None
     assert "numbers_probe" not in read_comparison(write(text)).as_yaml()
     read = read_comparison(write(text | {"numbers_probe": True}))
-    assert read.numbers_probe == ProbeSettings()
-    assert read_comparison(write(read.as_yaml())).numbers_probe == ProbeSettings()
+    assert read.numbers_probe == NumbersSettings()
+    assert read_comparison(write(read.as_yaml())).numbers_probe == NumbersSettings()
 
 
 def test_a_damaged_file_is_named(tmp_path):

@@ -13,7 +13,7 @@ import pytest
 import torch
 from lmzoo.errors import ConfigError
 from lmzoo.train.cli import main
-from lmzoo.train.compare.comparison import Comparison, PlannedRun, read_comparison
+from lmzoo.train.compare.comparison import ComparisonFile, PlannedRun, read_comparison
 from lmzoo.train.compare.evaluations import evaluate_all, evaluations_of
 from lmzoo.train.runs.environment import commit, versions
 from lmzoo.train.runs.load import load_run
@@ -89,7 +89,7 @@ def test_a_folder_of_another_maker(tmp_path: Path, tokenizer: Any, capsys: Any) 
 def comparison(tiny: Any, write: Any) -> Any:
     """``comparison(probes)``: a comparison that asks so."""
 
-    def make(probes: Any) -> Comparison:
+    def make(probes: Any) -> ComparisonFile:
         asked = {"name": "one", "base": tiny, "variants": {"rotary": None}, "baseline": "rotary", "probes": probes}
         return read_comparison(write(asked, "one.yaml"))
 
