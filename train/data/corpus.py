@@ -1,15 +1,23 @@
-"""What every text source promises."""
+"""What every text source promises, what its text is in figures, and how words are counted."""
 
 from __future__ import annotations
 
+import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
 
 from ...errors import ArgumentError, ConfigError, require
 from ...tokenization.bpe import check_vocab_size
 from ...tokenization.schemes import number_scheme
-from .words import WordRule
+from ..arguments import say
+from ..storage import read_json, write_json
+from .cache import fingerprint
 
 
 class CorpusError(ConfigError):
@@ -22,6 +30,9 @@ class MissingSplitError(CorpusError):
 
 SPLITS: tuple[str, ...] = ("train", "validation", "test")
 
+WordRule = Literal["whitespace", "whitespace+eol"]
+"""``whitespace``: strings between ASCII white space. ``whitespace+eol``: the same and one for every newline, which
+is how WikiText's published counts (245,569 words of test) and word-level perplexities are made."""
 
 # What to do where a corpus has no text for a split; for the others there is nothing but to name a text.
 WITHOUT = {"validation": "; --trainer.limit_val_batches 0 trains without validation"}
@@ -96,3 +107,116 @@ def check_tokenizer_choice(
     looks_local = path.exists() or tokenizer.startswith((".", "/", "~")) or tokenizer.count("/") > 1
     if looks_local and not (path / "tokenizer.json").is_file():
         raise ArgumentError("tokenizer", "a folder with a tokenizer.json, or a name on the hub", tokenizer)
+
+
+FACTS_VERSION = 1
+
+
+@dataclass(frozen=True)
+class TextFacts:
+    """A split's text in figures.
+
+    Attributes:
+        text_sha256: see :class:`TextHash`.
+        documents, words, bytes: totals over the documents.
+    """
+
+    text_sha256: str
+    documents: int
+    words: int
+    bytes: int
+
+
+class TextHash:
+    """SHA-256 over documents, each preceded by its length in bytes as 8 bytes, big-endian.
+
+    The length tells ("ab", "c") from ("a", "bc"), which no separator in the text itself could.
+    """
+
+    def __init__(self) -> None:
+        self._hash = hashlib.sha256()
+
+    def add(self, document: bytes) -> None:
+        """Take in the next document, as UTF-8."""
+        self._hash.update(len(document).to_bytes(8, "big"))
+        self._hash.update(document)
+
+    def hexdigest(self) -> str:
+        """The hash of all documents so far."""
+        return self._hash.hexdigest()
+
+
+def text_facts(corpus: Corpus, split: str, cache: Path) -> TextFacts:
+    """The facts of a split, read from its text or, where the corpus has a stamp of its input, remembered by that.
+
+    Raises:
+        MissingSplitError: there is no text for the split.
+        CorpusError: the text is unreadable.
+    """
+    stamp = corpus.stamp(split)
+    memo = None
+    if stamp is not None:
+        key = fingerprint({"version": FACTS_VERSION, "corpus": corpus.name, "rule": corpus.word_rule, "stamp": stamp})
+        memo = cache / "texts" / f"{key}.json"
+        known = read_json(memo)
+        if known is not None:
+            return TextFacts(**known)
+    say(f"{corpus.name}: reading the {split} split")
+    facts = _measure(corpus, split)
+    if memo is not None:
+        memo.parent.mkdir(parents=True, exist_ok=True)
+        write_json(memo, asdict(facts))
+    return facts
+
+
+def _measure(corpus: Corpus, split: str) -> TextFacts:
+    text_hash = TextHash()
+    documents = words = size = 0
+    for document in corpus.documents(split):
+        encoded = document.encode("utf-8")
+        text_hash.add(encoded)
+        documents += 1
+        words += count_words(document, corpus.word_rule)
+        size += len(encoded)
+    if documents == 0:
+        raise MissingSplitError(
+            f"the {split} split of {corpus.name} holds no text; name a file for it or take a longer text"
+        )
+    return TextFacts(text_hash.hexdigest(), documents, words, size)
+
+
+_ASCII_SPACE = np.zeros(128, dtype=bool)
+_ASCII_SPACE[[ord(c) for c in " \t\n\r\x0b\x0c"]] = True
+
+
+def codepoints(text: str) -> npt.NDArray[np.uint32]:
+    """The text as an array of Unicode code points, (C,)."""
+    return np.frombuffer(text.encode("utf-32-le"), dtype="<u4")
+
+
+def cumulative_words(points: npt.NDArray[np.uint32], rule: WordRule) -> npt.NDArray[np.int64]:
+    """Words begun before each position, (C + 1,); the last entry is the text's word count.
+
+    A word is counted at its first character, the end-of-line word at its newline, so counts over neighbouring pieces
+    of a text add up to that of the whole.
+    """
+    is_space = _ASCII_SPACE[np.minimum(points, 127)] & (points < 128)
+    begins = ~is_space
+    begins[1:] &= is_space[:-1]
+    counted = begins.astype(np.int64)
+    if rule == "whitespace+eol":
+        counted += points == ord("\n")
+    return np.concatenate([[0], np.cumsum(counted)])
+
+
+def cumulative_bytes(points: npt.NDArray[np.uint32]) -> npt.NDArray[np.int64]:
+    """UTF-8 bytes before each position, (C + 1,); the last entry is the text's size in bytes."""
+    sizes = 1 + (points >= 0x80).astype(np.int64) + (points >= 0x800) + (points >= 0x10000)
+    return np.concatenate([[0], np.cumsum(sizes)])
+
+
+def count_words(text: str, rule: WordRule) -> int:
+    """The number of words in a text."""
+    # bytes.split() parts at ASCII white space alone, str.split() would also part at no-break spaces.
+    words = len(text.encode("utf-8").split())
+    return words + text.count("\n") if rule == "whitespace+eol" else words

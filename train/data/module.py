@@ -19,15 +19,20 @@ from ...errors import require
 from ...tokenization import tokenizer_sha256
 from ...tokenization.schemes import DEFAULT_GROUP
 from .arithmetic import ArithmeticSettings
-from .batch_samplers import EvaluationBatchSampler, OrderedBatchSampler, SampleOrder, trainer_position
 from .cache import cache_root
 from .corpus import SPLITS, CorpusError, at_least, check_tokenizer_choice, given_or
-from .prepare import prepare_split
+from .encode import prepare_split
 from .prepared import PreparedSplit
-from .sources import load_source
+from .sources import Withheld, load_source
 from .tokenizer_cache import corpus_tokenizer, load_tokenizer
-from .windows import EvaluationWindows, TrainingWindows
-from .withheld import Withheld
+from .windows import (
+    EvaluationBatchSampler,
+    EvaluationWindows,
+    OrderedBatchSampler,
+    SampleOrder,
+    TrainingWindows,
+    trainer_position,
+)
 
 _STAGES = {"fit": ("train", "validation"), "validate": ("validation",), "test": ("test",), "predict": ()}
 _ARITHMETIC = ArithmeticSettings()

@@ -11,8 +11,7 @@ from ...tokenization import tokenizer_sha256, train_tokenizer
 from ..arguments import say
 from ..storage import read_json, write_json
 from .cache import build_once, fingerprint
-from .corpus import Corpus
-from .facts import text_facts
+from .corpus import Corpus, text_facts
 
 TOKENIZER_VERSION = 2
 _META = "meta.json"

@@ -22,7 +22,7 @@ from ..config import load_yaml
 from ..data import load_source
 from ..data.cache import cache_root
 from ..data.corpus import SPLITS
-from ..data.prepare import prepare_split
+from ..data.encode import prepare_split
 from ..data.tokenizer_cache import load_tokenizer
 from ..data.wikitext import WikiText
 from ..fit.lightning_cli import TrainingCLI

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import io
-import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
@@ -17,10 +14,8 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullLocat
 
 from ....errors import require
 from ...figures.canvas import DPI, LIGHT, Theme, page_settings
-from ...storage import write_atomically
+from ...storage import Record, write_atomically, write_records
 from .attention import attention_costs
-
-Record = dict[str, Any]
 
 _NAMES = {
     "softmax": "SoftmaxAttention, rotary",
@@ -50,10 +45,8 @@ def write_costs_plot(path: Path, lengths: Sequence[int], device: str, runs: int)
     """
     records = attention_costs(lengths, device, runs)
     data = path.with_suffix(".jsonl")
-    write_atomically(data, "".join(f"{json.dumps(record, allow_nan=False)}\n" for record in records))
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    temporary.write_bytes(draw_costs(records))
-    temporary.replace(path)
+    write_records(data, records)
+    write_atomically(path, draw_costs(records))
     return data
 
 
