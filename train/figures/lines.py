@@ -89,7 +89,7 @@ class LineChart:
                     panel.plot(line.x, line.y, color=theme.quiet, linewidth=0.8, alpha=0.4, zorder=1)
             if self.level is not None:
                 panel.axhline(self.level, color=theme.quiet, linewidth=1.0, linestyle=(0, (5, 3)), zorder=0)
-            panel.set_title(heading)
+            panel.set_title(heading, wrap=True)
             panel.set_ylabel(self.y_label)
             panel.grid(axis="y")
         first, *_, last = panels if len(panels) > 1 else [*panels, *panels]
@@ -99,7 +99,9 @@ class LineChart:
         for panel in panels:
             for mark in inside:
                 panel.axvline(mark, color=theme.quiet, linewidth=1.0, linestyle=DOTTED, zorder=0)
-        last.set_xlabel(self.x_label + (f"; dotted: {self.mark_label}" if inside and self.mark_label else ""))
+        last.set_xlabel(
+            self.x_label + (f"; dotted: {self.mark_label}" if inside and self.mark_label else ""), wrap=True
+        )
         last.figure.canvas.draw()  # settles the layout, from which the labels' distances are taken
         for panel, (_, lines) in panels.items():
             ends = {name: line for name, line in lines.items() if line.named and _has_end(line)}
