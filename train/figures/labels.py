@@ -32,18 +32,18 @@ def label_ends(axes: Axes, ends: Ends) -> None:
     if is_narrow(axes) and max(map(len, ends), default=0) > _LONG:
         _legend_below(axes, ends)
         return
-    low, high = axes.get_ylim()
-    unit = (high - low) / (axes.bbox.height / axes.figure.dpi * 72)
+    unit = axes.figure.dpi / 72
     order = sorted(ends, key=lambda name: ends[name][1])
-    places = [min(max(ends[name][1], low), high) for name in order]
-    moved = [
-        (height - place) / unit
-        for place, height in zip(places, spread_apart(places, _LINE_HEIGHT * unit, low, high), strict=True)
-    ]
+    low, high = axes.bbox.y0 / unit, axes.bbox.y1 / unit
+    places = [float(axes.transData.transform(ends[name][:2])[1]) / unit for name in order]
+    places = [min(max(place, low), high) for place in places]
+    moved = [to - place for place, to in zip(places, spread_apart(places, _LINE_HEIGHT, low, high), strict=True)]
     aside = 18 if any(abs(by) > _LINE_HEIGHT / 2 for by in moved) else 8
-    for name, place, by in zip(order, places, moved, strict=True):
+    bottom, top = axes.get_ylim()
+    for name, by in zip(order, moved, strict=True):
+        x, y, colour = ends[name]
         leader = (0.0, 0.5) if abs(by) > _LINE_HEIGHT / 2 else None
-        _write(axes, name, (ends[name][0], place), (aside, by), ends[name][2], leader)
+        _write(axes, name, (x, min(max(y, bottom), top)), (aside, by), colour, leader)
 
 
 def spread_apart(places: Sequence[float], gap: float, low: float, high: float) -> list[float]:

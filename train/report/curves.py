@@ -172,7 +172,10 @@ def _lines(frame: pd.DataFrame, means: dict[str, pd.DataFrame], named: Sequence[
             shown["smooth"].tolist(),
             mean["low"].tolist(),
             mean["high"].tolist(),
-            thin=[(seed["tokens"], seed["raw" if raw else "smooth"]) for seed in (seeds if raw else early)],
+            thin=[
+                (seed["tokens"].tolist(), seed["raw" if raw else "smooth"].tolist())
+                for seed in (seeds if raw else early)
+            ],
             thin_alpha=0.18 if raw else 0.7,
             named=name in named,
         )

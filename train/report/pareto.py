@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter
 
@@ -52,7 +51,8 @@ def points(comparison: Comparison, group: Group, cost: str) -> list[Point]:
     for name in comparison.variants:
         own = both[both["variant"] == name]
         if not own.empty:
-            found.append(Point(name, float(own[cost].mean()), float(own["loss"].mean()), _seeds(own, cost)))
+            seeds = tuple(zip(own[cost].tolist(), own["loss"].tolist(), strict=True))
+            found.append(Point(name, float(own[cost].mean()), float(own["loss"].mean()), seeds))
     return found
 
 
@@ -72,10 +72,6 @@ def frontier(found: Sequence[Point], better: Better) -> list[Point]:
             kept.append(point)
             lowest = point.loss
     return kept
-
-
-def _seeds(own: pd.DataFrame, cost: str) -> tuple[tuple[float, float], ...]:
-    return tuple((float(x), float(y)) for x, y in zip(own[cost], own["loss"], strict=True))
 
 
 # column of the costs -> file, what it is called, the axis, which way it is better
@@ -128,7 +124,8 @@ def _plot(comparison: Comparison, group: Group, cost: str, found: list[Point]) -
         for point in found:
             colour = styles[point.variant][0]
             if len(point.seeds) > 1:
-                axes.scatter(*zip(*point.seeds, strict=True), s=12, color=colour, alpha=0.45, linewidths=0, zorder=3)
+                costs, losses = zip(*point.seeds, strict=True)
+                axes.scatter(costs, losses, s=12, color=colour, alpha=0.45, linewidths=0, zorder=3)
             # a ring tells the frontier's points without their colour
             edge = theme.ink if point in best else colour
             axes.scatter([point.cost], [point.loss], s=52, color=colour, edgecolors=edge, linewidths=1.2, zorder=4)

@@ -98,6 +98,7 @@ def code_plot(lines: Lines, *, suffix: str = "", of: str = "") -> Plot:
         log_x=10,
         log_y=True,
         limits=(0.8, 1.4 * max(own[0] for own in sizes.values())),
+        names_at=max(map(len, drawn.values())),
     )
     return Plot(
         draw=chart,

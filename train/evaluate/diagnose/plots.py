@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
-from matplotlib.ticker import FixedLocator, MaxNLocator
+from matplotlib.ticker import MaxNLocator
 
 from ...figures.canvas import DOTTED, Draw, Plot, Theme
 from ...figures.lines import Line, LineChart
@@ -115,21 +115,25 @@ def phase_plots(records: Sequence[Record], histograms: dict[str, Record]) -> lis
     plots = []
     for name, (title, rotary, unit) in _NAMES.items():
         values = np.concatenate([np.asarray(record[name]) for record in records])
+        edges = np.arange(values.shape[1] + 1) - 0.5  # so that a tick stands at the middle of its channel
+        counts, bins = np.asarray(histograms[name]["channels"]), np.asarray(histograms[name]["edges"])
+        by_channel = f"Learned {title} by head and channel"
+        by_value = f"Histogram of learned {title} per head"
         spread = f"{values.min():.3g} to {values.max():.3g}, mean {values.mean():.3g}"
         caption = "One row a head, from head 0 of the first layer at the top."
         plots += [
             Plot(
-                draw=_map(values, heads, rotary, f"Learned {title} by head and channel", unit),
+                draw=_heat_map(values, edges, heads, by_channel, "complex channel c", unit, middle=rotary),
                 file=f"{name}-by-channel.png",
-                title=f"Learned {title} by head and channel",
+                title=by_channel,
                 caption=f"{caption} Channel 0 turns fastest with the position.",
                 alt=f"Heat map of {title}, {spread}.",
                 height=height,
             ),
             Plot(
-                draw=_histogram(histograms[name], heads, rotary, f"Histogram of learned {title} per head", unit),
+                draw=_heat_map(counts, bins, heads, by_value, unit, "channels of the head", mark=rotary),
                 file=f"{name}-histogram.png",
-                title=f"Histogram of learned {title} per head",
+                title=by_value,
                 caption=f"{caption} Colour: how many of the head's channels lie there. The dotted line is rotary.",
                 alt=f"Histograms of {title}, {spread}.",
                 height=height,
@@ -138,51 +142,46 @@ def phase_plots(records: Sequence[Record], histograms: dict[str, Record]) -> lis
     return plots
 
 
-def _map(values: np.ndarray[Any, Any], heads: dict[str, int], rotary: float, title: str, unit: str) -> Draw:
-    def draw(axes: Axes, theme: Theme) -> None:
-        reach = float(np.abs(values - rotary).max()) or 1.0
-        colours = LinearSegmentedColormap.from_list("both", [theme.palette[0], theme.page, theme.palette[1]])
-        edges = np.arange(values.shape[1] + 1) - 0.5  # so that a tick stands at the middle of its channel
-        mesh = axes.pcolormesh(
-            edges, np.arange(len(values) + 1), values, cmap=colours, vmin=rotary - reach, vmax=rotary + reach
-        )
-        axes.xaxis.set_major_locator(MaxNLocator(8, integer=True))
-        axes.set_xlabel("complex channel c")
-        _frame(axes, theme, mesh, heads, title, unit)
+def _heat_map(
+    values: np.ndarray[Any, Any],
+    edges: np.ndarray[Any, Any],
+    heads: dict[str, int],
+    title: str,
+    x_label: str,
+    unit: str,
+    *,
+    middle: float | None = None,
+    mark: float | None = None,
+) -> Draw:
+    """A row a head, head 0 of the first layer at the top; ``heads`` says how many each layer has.
 
-    return draw
-
-
-def _histogram(histogram: Record, heads: dict[str, int], rotary: float, title: str, unit: str) -> Draw:
-    def draw(axes: Axes, theme: Theme) -> None:
-        counts = np.asarray(histogram["channels"])
-        colours = LinearSegmentedColormap.from_list("one", [theme.page, theme.palette[0]])
-        mesh = axes.pcolormesh(histogram["edges"], np.arange(len(counts) + 1), counts, cmap=colours, vmin=0)
-        low, high = histogram["edges"][0], histogram["edges"][-1]
-        if low <= rotary <= high:
-            axes.axvline(rotary, color=theme.ink, linewidth=1.0, linestyle=DOTTED)
-        axes.set_xlabel(unit)
-        _frame(axes, theme, mesh, heads, title, "channels of the head", whole=True)
-
-    return draw
-
-
-def _frame(
-    axes: Axes, theme: Theme, mesh: Any, heads: dict[str, int], title: str, unit: str, *, whole: bool = False
-) -> None:
-    """Name the layers at the left, head 0 of the first one at the top, draw lines between them, and a colour bar."""
+    The value ``middle`` has the page's colour and others one of two; without one, 0 has it and others one colour. A
+    dotted line stands at ``mark``, where it is between the columns' ``edges``.
+    """
     sizes = np.asarray(list(heads.values()))
     ends = np.cumsum(sizes)
-    axes.set_ylim(float(ends[-1]), 0.0)
-    axes.yaxis.set_major_locator(FixedLocator((ends - sizes / 2).tolist()))
-    axes.set_yticklabels(list(heads))
-    axes.tick_params(axis="y", length=0)
-    for end in ends[:-1]:
-        axes.axhline(end, color=theme.quiet, linewidth=0.8)
-    axes.spines[["top", "right"]].set_visible(True)
-    axes.set_title(title)
-    bar = axes.figure.colorbar(mesh, ax=axes, pad=0.02, aspect=25)
-    bar.set_label(unit)
-    bar.outline.set_visible(False)  # type: ignore[operator]
-    bar.ax.tick_params(color=theme.quiet, labelcolor=theme.quiet)
-    bar.ax.yaxis.set_major_locator(MaxNLocator(5, integer=whole))
+
+    def draw(axes: Axes, theme: Theme) -> None:
+        if middle is None:
+            low, high, colours = 0.0, None, [theme.page, theme.palette[0]]
+        else:
+            reach = float(np.abs(values - middle).max()) or 1.0
+            low, high, colours = middle - reach, middle + reach, [theme.palette[0], theme.page, theme.palette[1]]
+        shades = LinearSegmentedColormap.from_list("values", colours)
+        mesh = axes.pcolormesh(edges, np.arange(len(values) + 1), values, cmap=shades, vmin=low, vmax=high)
+        if mark is not None and edges[0] <= mark <= edges[-1]:
+            axes.axvline(mark, color=theme.ink, linewidth=1.0, linestyle=DOTTED)
+        for end in ends[:-1]:
+            axes.axhline(end, color=theme.quiet, linewidth=0.8)
+        axes.set_ylim(float(ends[-1]), 0.0)
+        axes.set_yticks(ends - sizes / 2, list(heads))
+        axes.tick_params(axis="y", length=0)
+        axes.xaxis.set_major_locator(MaxNLocator(8, integer=mark is None))
+        axes.spines[["top", "right"]].set_visible(True)
+        axes.set_title(title)
+        axes.set_xlabel(x_label)
+        bar = axes.figure.colorbar(mesh, ax=axes, label=unit, pad=0.02, aspect=25)
+        bar.outline.set_visible(False)
+        bar.ax.yaxis.set_major_locator(MaxNLocator(5, integer=middle is None))
+
+    return draw

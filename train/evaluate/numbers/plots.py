@@ -56,14 +56,13 @@ def _plot(comparison: Comparison, frame: pd.DataFrame, operation: str, label: st
 
 def _line(frame: pd.DataFrame, shift: float) -> Line:
     """Of one variant, in %: the mean over seeds by the number of digits, ``shift`` to the right of it."""
-    x, mean, low, high = [], [], [], []
-    for digits, rows in frame.groupby("digits"):
+    points = []
+    for digits in sorted(set(frame["digits"])):
+        rows = frame[frame["digits"] == digits]
         share, interval = exact_match(rows)
         by_seed = rows.groupby("seed")[["right", "problems"]].sum().astype("float64")
         shares = by_seed["right"] / by_seed["problems"]
-        ends = (interval["low"], interval["high"]) if interval else (shares.min(), shares.max())
-        x.append(int(digits) + shift)  # type: ignore[call-overload]
-        mean.append(100 * share.mean)
-        low.append(100 * ends[0])
-        high.append(100 * ends[1])
-    return Line(x, mean, low, high)
+        low, high = (interval["low"], interval["high"]) if interval else (shares.min(), shares.max())
+        points.append((int(digits) + shift, 100 * share.mean, 100 * low, 100 * high))
+    x, means, lows, highs = zip(*points, strict=True)
+    return Line(x, means, lows, highs)

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
@@ -17,62 +19,42 @@ from ...figures.formats import plain
 from ...figures.lines import Line, LineChart
 from ...runs.load import Comparison
 from ...storage import Record
-from .tables import Probed, longest_from_start, probed
+from .tables import longest_from_start, probed
 
 _COPY = {
     "accuracy": ("Copying a random segment, by distance", "copied, %", 100.0),
     "gain": ("What a repeated segment is worth, by distance", "nats a token", 1.0),
 }
+_COPY_OF_ONE = {
+    "accuracy": ("Copying a random segment", "copied (share of tokens)"),
+    "loss": ("Loss of a repeated random segment", "loss (nats per token)"),
+}
+_PASSKEY_OF_ONE = {
+    "ranked_first": "The told number is the likeliest, %",
+    "accuracy": "The told number is the answer, %",
+}
 _START = "Loss by distance to the document's start"
-_RANGES = "ranges 1, 2, 3-4, 5-8, ..., each drawn at its last index"
+_INTERVALS = "Bars: 95 % intervals."
 _COLUMNS, _NARROW_COLUMNS = 3, 2  # of heat maps
 
 
 def probe_plots(records: Sequence[Record], train_length: int | None) -> list[Plot]:
     """The pictures of whatever probes the records are of, for one model."""
-    of = {name: [r for r in records if r["probe"] == name] for name in ("copy", "passkey", "start")}
-    plots: list[Plot] = []
-    if of["copy"]:
-        first = of["copy"][0]
-        what = (
-            f"{first['segment_tokens'] - first['cue_tokens']} tokens after a cue of {first['cue_tokens']}, "
-            f"{first['samples']} sequences a point; bars: 95 % intervals. One line for each length of sequences."
-        )
-        of_choices = ("accuracy", "Copying a random segment", "copied (share of tokens)", "Share of right choices")
-        of_loss = ("loss", "Loss of a repeated random segment", "loss (nats per token)", "Mean loss")
-        for key, title, unit, means in (of_choices, of_loss):
-            plots.append(
-                _line_plot(
-                    [(title, _lines_by_length(of["copy"], "distance", key))],
-                    ("distance (tokens)", unit),
-                    train_length,
-                    file=f"copy-{key}.png",
-                    title=f"{title}, by distance",
-                    caption=f"{means}: {what} Dashed: chance.",
-                    chance=first[f"chance_{key}"],
-                )
-            )
-    if of["passkey"]:
-        frame = pd.DataFrame(of["passkey"])
-        plots += [
-            _passkey_plot(frame, {f"{title}, %": frame}, key, train_length, title=title)
-            for key, title in (
-                ("ranked_first", "The told number is the likeliest"),
-                ("accuracy", "The told number is the answer"),
-            )
-        ]
-    if scored := [r for r in of["start"] if r["tokens"]]:
-        counts = ", ".join(f"{r['documents']} at {r['length']:,}" for r in scored if r["first_index"] == 1)
-        plots.append(
-            _line_plot(
-                [(_START, _lines_by_length(scored, "last_index", "loss"))],
-                ("index in the document (tokens)", "loss (nats per token)"),
-                train_length,
-                file="start-loss.png",
-                title=_START,
-                caption=f"Mean over {_RANGES}; documents: {counts}. Bars: 95 % intervals over documents.",
-            )
-        )
+    copied, passkeys, started = ([r for r in records if r["probe"] == name] for name in ("copy", "passkey", "start"))
+    started = [r for r in started if r["tokens"]]
+    pictures = _Pictures(train_length)
+    plots = []
+    for key, (title, unit) in _COPY_OF_ONE.items() if copied else ():
+        panels = [(title, _lines_by_length(copied, "distance", key))]
+        chance = copied[0][f"chance_{key}"]
+        caption = f"{_INTERVALS} Dashed: chance."
+        plots.append(pictures.lines(f"copy-{key}", title, caption, panels, ("distance (tokens)", unit), chance))
+    for key, title in _PASSKEY_OF_ONE.items() if passkeys else ():
+        plots.append(pictures.maps(title, key, {title: pd.DataFrame(passkeys)}))
+    if started:
+        panels = [(_START, _lines_by_length(started, "last_index", "loss"))]
+        units = ("index in the document (tokens)", "loss (nats per token)")
+        plots.append(pictures.lines("start-loss", _START, _INTERVALS, panels, units))
     return plots
 
 
@@ -80,56 +62,30 @@ def context_plots(comparison: Comparison) -> list[Plot]:
     """Copying by distance with a panel a length, passkeys as a heat map a variant, loss by index in the document."""
     plots = []
     for place, group in enumerate(probed(comparison, "copy"), start=1):
-        first = group.frame.iloc[0]
-        panels = {f"Sequences of {n:,} tokens": group.at(length=n) for n in group.lengths()}
+        pictures = _Pictures(group.train_length, comparison, group.label, place, group.why)
+        names, first = group.variants(comparison), group.frame.iloc[0]
         for key, (title, unit, factor) in _COPY.items():
+            panels = [
+                (f"Sequences of {n:,} tokens", _lines_by_variant(group.at(length=n), names, "distance", key, factor))
+                for n in group.lengths()
+            ]
             worth = "0 without copying" if key == "gain" else f"by chance {plain(100 * first['chance_accuracy'], 3)}"
-            plots.append(
-                _line_plot(
-                    [(h, _lines_by_variant(comparison, group, f, "distance", key, factor)) for h, f in panels.items()],
-                    ("distance to the first time (tokens)", unit),
-                    group.train_length,
-                    comparison,
-                    file=f"copy-{key}{_suffix(group, place)}.png",
-                    title=f"{title}{group.label}",
-                    caption=f"{first['samples']} sequences a point, mean over seeds; {worth}.",
-                    why=group.why,
-                )
-            )
+            caption = f"{first['samples']} sequences a point, mean over seeds; {worth}."
+            units = ("distance to the first time (tokens)", unit)
+            plots.append(pictures.lines(f"copy-{key}", title, caption, panels, units))
     for place, group in enumerate(probed(comparison, "passkey"), start=1):
+        pictures = _Pictures(group.train_length, comparison, group.label, place, group.why)
         maps = {name: group.at(variant=name) for name in group.variants(comparison)}
-        title = "Passkeys: how often the told number is the likeliest"
-        plots.append(
-            _passkey_plot(
-                group.frame,
-                maps,
-                "ranked_first",
-                group.train_length,
-                comparison,
-                title=f"{title}{group.label}",
-                suffix=_suffix(group, place),
-                why=group.why,
-            )
-        )
+        plots.append(pictures.maps("Passkeys: how often the told number is the likeliest", "ranked_first", maps))
     for place, group in enumerate(probed(comparison, "start"), start=1):
+        pictures = _Pictures(group.train_length, comparison, group.label, place, group.why)
         rows = longest_from_start(group)
-        plots.append(
-            _line_plot(
-                [("", _lines_by_variant(comparison, group, rows, "last_index", "loss", 1.0))],
-                ("index in the document", "nats a token"),
-                group.train_length,
-                comparison,
-                file=f"start-loss{_suffix(group, place)}.png",
-                title=f"{_START}{group.label}",
-                caption=f"{rows['documents'].iloc[0]} documents; {_RANGES}.",
-                why=group.why,
-            )
-        )
+        lines = _lines_by_variant(rows, group.variants(comparison), "last_index", "loss", 1.0)
+        documents = rows["documents"].iloc[0]
+        caption = f"{documents} documents; ranges 1, 2, 3-4, 5-8, ..., each drawn at its last index."
+        units = ("index in the document", "nats a token")
+        plots.append(pictures.lines("start-loss", _START, caption, [("", lines)], units))
     return plots
-
-
-def _suffix(group: Probed, place: int) -> str:
-    return f"-{place}" if group.label else ""
 
 
 def _lines_by_length(records: Sequence[Record], x: str, y: str) -> dict[str, Line]:
@@ -142,120 +98,115 @@ def _lines_by_length(records: Sequence[Record], x: str, y: str) -> dict[str, Lin
     return lines
 
 
-def _lines_by_variant(
-    comparison: Comparison, group: Probed, rows: pd.DataFrame, x: str, y: str, factor: float
-) -> dict[str, Line]:
-    """The mean over seeds of each variant of the group, times ``factor``."""
+def _lines_by_variant(frame: pd.DataFrame, names: Sequence[str], x: str, y: str, factor: float) -> dict[str, Line]:
+    """The mean over seeds of each variant, times ``factor``."""
     lines = {}
-    for name in group.variants(comparison):
-        mean = factor * rows[rows["variant"] == name].groupby(x)[y].mean().astype(float)
+    for name in names:
+        mean = factor * frame[frame["variant"] == name].groupby(x)[y].mean().astype(float)
         lines[name] = Line([int(place) for place in mean.index], mean.tolist())
     return lines
 
 
-def _line_plot(
-    panels: Sequence[tuple[str, dict[str, Line]]],
-    units: tuple[str, str],
-    train_length: int | None,
-    comparison: Comparison | None = None,
-    *,
-    file: str,
-    title: str,
-    caption: str,
-    why: str = "",
-    chance: float | None = None,
-) -> Plot:
-    """Lines against a length; without a comparison the picture itself says what is dotted, else its caption does."""
-    names = list(panels[0][1])
-    places = [x for _, lines in panels for line in lines.values() for x in line.x]
-    inside = train_length is not None and min(places) <= train_length <= max(places)
-    chart = LineChart(
-        panels=panels,
-        names=comparison.variants if comparison else names,
-        baseline=comparison.baseline if comparison else names[0],
-        x_label=units[0],
-        y_label=units[1],
-        log_x=2,
-        from_zero=comparison is None,
-        marks=[] if train_length is None else [train_length],
-        mark_label="" if comparison or train_length is None else f"training length {train_length:,}",
-        level=chance,
-    )
-    spelt = [
-        f"{heading or units[0]}: "
-        + "; ".join(
-            f"{name} " + ", ".join(f"{x}: {plain(y, 3)}" for x, y in zip(line.x, line.y, strict=True))
-            for name, line in lines.items()
+@dataclass(frozen=True)
+class _Pictures:
+    """Draws what has been probed alike.
+
+    Attributes:
+        comparison: None: all is of one model, and pictures say themselves what a report says below them.
+        label, place, why: of a comparison's probes, as :class:`~.tables.Probed` tells them from other such sets.
+    """
+
+    train_length: int | None
+    comparison: Comparison | None = None
+    label: str = ""
+    place: int = 1
+    why: str = ""
+
+    def lines(
+        self,
+        file: str,
+        title: str,
+        caption: str,
+        panels: Sequence[tuple[str, dict[str, Line]]],
+        units: tuple[str, str],
+        chance: float | None = None,
+    ) -> Plot:
+        """Lines in ``units`` of x and y, one colour a name in all panels."""
+        length = self.train_length
+        names = list(panels[0][1])
+        places = [x for _, lines in panels for line in lines.values() for x in line.x]
+        inside = length is not None and min(places) <= length <= max(places)
+        chart = LineChart(
+            panels=panels,
+            names=self.comparison.variants if self.comparison else names,
+            baseline=self.comparison.baseline if self.comparison else names[0],
+            x_label=units[0],
+            y_label=units[1],
+            log_x=2,
+            from_zero=self.comparison is None,
+            marks=[] if length is None else [length],
+            mark_label="" if self.comparison or length is None else f"training length {length:,}",
+            level=chance,
         )
-        for heading, lines in panels
-    ]
-    marked = f" The dotted line is the training length, {train_length:,}." if inside else ""
-    return Plot(
-        draw=chart,
-        file=file,
-        title=title,
-        caption=caption + marked + why,
-        alt=f"{title}, {units[1]}. {'. '.join(spelt)}.",
-        height=0.9 + max(2.0, 0.5 + 0.19 * len(names)) * len(panels),
-    )
+        spelt = [f"{heading or units[0]}: {'; '.join(map(_spelt, lines.items()))}" for heading, lines in panels]
+        marked = f" The dotted line is the training length, {length:,}." if inside else ""
+        return Plot(
+            draw=chart,
+            file=self._file(file),
+            title=f"{title}{self.label}",
+            caption=caption + marked + self.why,
+            alt=f"{title}{self.label}, {units[1]}. {'. '.join(spelt)}.",
+            height=0.9 + max(2.0, 0.5 + 0.19 * len(names)) * len(panels),
+        )
 
+    def maps(self, title: str, key: str, frames: Mapping[str, pd.DataFrame]) -> Plot:
+        """A heat map for each heading: the share ``key`` in % by length and depth, mean over seeds."""
+        frame = pd.concat(frames.values())
+        lengths, depths = (sorted(set(frame[column])) for column in ("length", "depth"))
+        seen = 0 if self.train_length is None else sum(n <= self.train_length for n in lengths)
+        marked = f"eft of the dots: up to the training length, {self.train_length:,}" if 0 < seen < len(lengths) else ""
 
-def _passkey_plot(
-    frame: pd.DataFrame,
-    maps: Mapping[str, pd.DataFrame],
-    key: str,
-    train_length: int | None,
-    comparison: Comparison | None = None,
-    *,
-    title: str,
-    suffix: str = "",
-    why: str = "",
-) -> Plot:
-    """A heat map for each heading's rows: the share ``key`` in % by length and depth, mean over seeds."""
-    lengths, depths = (sorted(set(frame[column])) for column in ("length", "depth"))
-    shares = {
-        name: (100 * rows.groupby(["depth", "length"])[key].mean().astype(float))
-        .unstack()
-        .reindex(index=depths, columns=lengths)
-        .to_numpy()
-        for name, rows in maps.items()
-    }
-    seen = 0 if train_length is None else sum(n <= train_length for n in lengths)
-    marked = f" Left of the dots: up to the training length, {train_length:,}." if 0 < seen < len(lengths) else ""
-
-    def draw(axes: Axes, theme: Theme) -> None:
-        styles = theme.styles(comparison.variants, comparison.baseline) if comparison else {}
-        columns = min(_NARROW_COLUMNS if is_narrow(axes) else _COLUMNS, len(maps))
-        panels = subplots(axes, math.ceil(len(maps) / columns), columns)
-        figure = panels[0].figure
-        colours = LinearSegmentedColormap.from_list("share", [theme.page, theme.palette[0]])
-        for panel, (name, cells) in zip(panels, shares.items()):
-            panel.imshow(cells, cmap=colours, vmin=0.0, vmax=100.0, aspect="auto")
-            for i, row in enumerate(cells):
-                for j, share in enumerate(row):
+        def draw(axes: Axes, theme: Theme) -> None:
+            styles = theme.styles(self.comparison.variants, self.comparison.baseline) if self.comparison else {}
+            columns = min(_NARROW_COLUMNS if is_narrow(axes) else _COLUMNS, len(frames))
+            panels = subplots(axes, math.ceil(len(frames) / columns), columns)
+            colours = LinearSegmentedColormap.from_list("share", [theme.page, theme.palette[0]])
+            for panel, (name, rows) in zip(panels, frames.items()):
+                means = 100 * rows.groupby(["depth", "length"])[key].mean().astype(float)
+                shares = means.unstack().reindex(index=depths, columns=lengths).to_numpy()
+                panel.imshow(shares, cmap=colours, vmin=0.0, vmax=100.0, aspect="auto")
+                for (i, j), share in np.ndenumerate(shares):
                     ink = theme.page if share > 60 else theme.ink
                     panel.text(j, i, plain(share, 0), ha="center", va="center", color=ink, fontsize=8)
-            if marked:
-                panel.axvline(seen - 0.5, color=theme.ink, linewidth=1.2, linestyle=DOTTED)
-            panel.set_title(name, color=styles[name][0] if styles else theme.ink, fontsize=9)
-            panel.set_xticks(range(len(lengths)), [f"{n:,}" for n in lengths], rotation=45, fontsize=8)
-            panel.set_yticks(range(len(depths)), [f"{d:g}" for d in depths], fontsize=8)
-        for panel in panels[len(maps) :]:
-            panel.remove()
-        dots = "" if comparison or not marked else f"; left of the dots: up to the training length {train_length:,}"
-        figure.supxlabel(f"length (tokens{dots})", fontsize=9.5, color=theme.quiet)
-        figure.supylabel("depth (0: at the start)", fontsize=9.5, color=theme.quiet)
+                if marked:
+                    panel.axvline(seen - 0.5, color=theme.ink, linewidth=1.2, linestyle=DOTTED)
+                panel.set_title(name, color=styles[name][0] if styles else theme.ink, fontsize=9)
+                panel.set_xticks(range(len(lengths)), [f"{n:,}" for n in lengths], rotation=45, fontsize=8)
+                panel.set_yticks(range(len(depths)), [f"{d:g}" for d in depths], fontsize=8)
+            for panel in panels[len(frames) :]:
+                panel.remove()
+            length_label = "length (tokens" + (f"; l{marked})" if marked and not self.comparison else ")")
+            panels[0].figure.supxlabel(length_label, fontsize=9.5, color=theme.quiet)
+            panels[0].figure.supylabel("depth (0: at the start)", fontsize=9.5, color=theme.quiet)
 
-    first = frame.iloc[0]
-    pooled = {name: 100 * rows.groupby("length")[key].mean() for name, rows in maps.items()}
-    spelt = [f"{name} " + ", ".join(f"{n}: {plain(v, 0)}" for n, v in means.items()) for name, means in pooled.items()]
-    return Plot(
-        draw=draw,
-        file=f"passkey-{key.replace('_', '-')}{suffix}.png",
-        title=title,
-        caption=f"In % of {first['samples']} texts a cell, mean over seeds; by chance "
-        f"{plain(100 * first[f'chance_{key}'], 0)}.{marked}{why}",
-        alt=f"Share in % by length, all depths together: {'; '.join(spelt)}.",
-        height=0.7 + 1.75 * math.ceil(len(maps) / _COLUMNS),
-        narrow_height=0.7 + 1.75 * math.ceil(len(maps) / _NARROW_COLUMNS),
-    )
+        pooled = {name: 100 * rows.groupby("length")[key].mean() for name, rows in frames.items()}
+        spelt = [f"{name} " + ", ".join(f"{n}: {plain(v, 0)}" for n, v in by.items()) for name, by in pooled.items()]
+        chance = plain(100 * frame[f"chance_{key}"].iloc[0], 0)
+        return Plot(
+            draw=draw,
+            file=self._file(f"passkey-{key.replace('_', '-')}"),
+            title=f"{title}{self.label}",
+            caption=f"In % of {frame['samples'].iloc[0]} texts a cell, mean over seeds; by chance {chance}."
+            f"{f' L{marked}.' if marked else ''}{self.why}",
+            alt=f"Share in % by length, all depths together: {'; '.join(spelt)}.",
+            height=0.7 + 1.75 * math.ceil(len(frames) / _COLUMNS),
+            narrow_height=0.7 + 1.75 * math.ceil(len(frames) / _NARROW_COLUMNS),
+        )
+
+    def _file(self, name: str) -> str:
+        return f"{name}-{self.place}.png" if self.label else f"{name}.png"
+
+
+def _spelt(named: tuple[str, Line]) -> str:
+    name, line = named
+    return f"{name} " + ", ".join(f"{x}: {plain(y, 3)}" for x, y in zip(line.x, line.y, strict=True))
