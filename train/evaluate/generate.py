@@ -11,7 +11,10 @@ from rich.console import Console
 from rich.text import Text
 
 from ...errors import require
+from ...models import sample_tokens
 from ..arguments import ExampleFormatter
+from ..data.tokenizer_cache import any_tokenizer
+from .pretrained import load_pretrained
 
 
 def main(arguments: list[str]) -> int:
@@ -73,12 +76,6 @@ def generate(
         ConfigError: ``run`` holds no model that can be loaded so.
         ArgumentError: its tokenizer cannot be loaded; the prompt is empty for a model that wants a first token.
     """
-    from ...models import sample_tokens
-    from ..data.tokenizer_cache import any_tokenizer
-    from ..fit.progress import quiet_libraries
-    from .subject import load_pretrained
-
-    quiet_libraries()
     model = load_pretrained(Path(run), allow_classes=allow_classes)
     tokenizer = any_tokenizer(str(run))
     ids = _prompt_ids(model, tokenizer, prompt)

@@ -13,8 +13,8 @@ from ....errors import require
 from ...data.encode import separator_id
 from ...figures.statistics.spread import mean_interval
 from ...storage import Record
-from .probe import Advance, Probe, stream
-from .probe_model import ProbeModel
+from ..frame import Advance
+from .probe import Probe, ProbeModel, stream
 
 
 class StartProbe(Probe):

@@ -83,9 +83,8 @@ def _steps(
     device: str, windows: int, *, length: int = LENGTH, stride: int | None = None, vocab: int = VOCAB
 ) -> tuple[Callable[[], object], Callable[[], object]]:
     from ...evaluate.extrapolate.protocols import fixed_target, non_overlapping
-    from ...evaluate.extrapolate.scorers import scorer_for
+    from ...evaluate.extrapolate.scorers import score, scorer_for
     from ...evaluate.extrapolate.stream import TextStream
-    from ...evaluate.extrapolate.sums import score
 
     torch.manual_seed(0)
     model = Decoder(vocab, WIDTH, LAYERS, HEADS).to(device).eval()
