@@ -119,7 +119,7 @@ def parser_of(name: str, description: str, settings: type[Settings] | None = Non
     """The parser of a command that evaluates: ``--allow_classes``, and an option for each field of ``settings``."""
     parser = ArgumentParser(prog=f"lmzoo {name}", description=description, formatter_class=ExampleFormatter)
     if settings is not None:
-        parser.add_class_arguments(settings, None)
+        parser.add_class_arguments(settings, None, as_group=False)
     parser.add_argument(
         "--allow_classes", action="store_true", help="allow class paths outside lmzoo, which runs the code they name"
     )

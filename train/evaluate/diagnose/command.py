@@ -46,33 +46,19 @@ Example:
 def main(arguments: list[str]) -> int:
     """Parse, measure, write, say where."""
     parser = parser_of("diagnose", _DESCRIPTION)
-    parser.add_argument("run", type=str, help="folder of a run, finished or not")
-    parser.add_argument("--output", type=str | None, default=None, help="folder to write; RUN/diagnose if not given")
+    parser.add_function_arguments(
+        diagnose, as_positional=True, as_group=False, skip={"allow_classes", "lengths", "show"}
+    )
     parser.add_argument(
         "--lengths", type=str | None, default=None, help="window lengths, such as 256,512,1024; 1, 2 and 4 contexts"
     )
-    parser.add_argument("--split", type=str, default="validation", help="text to read: train, validation or test")
-    parser.add_argument("--windows", type=int, default=4, help="windows of each length, spread over the split")
     parser.add_argument(
-        "--rows", type=int, default=128, help="rows of a window to read, spread evenly; fewer is faster"
-    )
-    parser.add_argument(
-        "--show",
-        type=str | None,
-        default=None,
-        help="some of phases,attention,threshold; all that the run has layers for if not given",
+        "--show", type=str | None, default=None, help=f"some of {','.join(TOPICS)}; all that the run has layers for"
     )
     a = parser.parse_args(arguments)
-    folder = diagnose(
-        a.run,
-        output=a.output,
-        lengths=None if a.lengths is None else read_lengths(a.lengths),
-        split=a.split,
-        windows=a.windows,
-        rows=a.rows,
-        show=None if a.show is None else [word.strip() for word in a.show.split(",")],
-        allow_classes=a.allow_classes,
-    )
+    lengths = None if a.lengths is None else read_lengths(a.lengths)
+    show = None if a.show is None else [word.strip() for word in a.show.split(",")]
+    folder = diagnose(**{**a.as_dict(), "lengths": lengths, "show": show})
     say(f"written to {folder}")
     return 0
 
@@ -91,6 +77,16 @@ def diagnose(
     """Write the plots and ``diagnose.json`` of a run's attention layers; returns their folder.
 
     Everything is measured on the CPU in float32, whatever the run was trained in, and summed in float64.
+
+    Args:
+        run: folder of a run, finished or not
+        output: folder to write; RUN/diagnose if not given
+        lengths: of windows, in tokens; 1, 2 and 4 training contexts if not given
+        split: text to read: train, validation or test
+        windows: windows of each length, spread over the split
+        rows: rows of a window to read, spread evenly; fewer is faster
+        show: some of :data:`TOPICS`; all that the run has layers for if not given
+        allow_classes: the run may name parts from outside lmzoo, which are imported
 
     Raises:
         ConfigError: ``run`` holds no run, the text is shorter than a window, or a layer asked for is not there.

@@ -46,7 +46,6 @@ class DecoderScorer(Scorer):
         self.decoder = decoder
 
     def nll(self, input_ids: Tensor, target: Tensor) -> Tensor:
-        """See :class:`Scorer`."""
         hidden = self.decoder.hidden(input_ids)[:, -target.size(1) :]
         return self.decoder.head.nll(hidden.flatten(0, 1), target.flatten()).view_as(target)
 
@@ -61,7 +60,6 @@ class LinearScorer(Scorer):
         self.output = output
 
     def nll(self, input_ids: Tensor, target: Tensor) -> Tensor:
-        """See :class:`Scorer`."""
         hidden: Tensor = self.trunk(input_ids=input_ids, use_cache=False)[0][:, -target.size(1) :]
         rows = linear_nll(hidden.flatten(0, 1), self.output.weight, target.flatten(), bias=self.output.bias)
         return rows.view_as(target)
@@ -78,7 +76,6 @@ class LogitsScorer(Scorer):
         self.keeps = "logits_to_keep" in inspect.signature(model.forward).parameters
 
     def nll(self, input_ids: Tensor, target: Tensor) -> Tensor:
-        """See :class:`Scorer`."""
         more = {"logits_to_keep": target.size(1)} if self.keeps else {}
         logits: Tensor = self.model(input_ids=input_ids, **more).logits[:, -target.size(1) :]
         parts = [logits_nll(a, b) for a, b in zip(logits.flatten(0, 1).split(_ROWS), target.flatten().split(_ROWS))]

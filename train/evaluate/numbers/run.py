@@ -142,12 +142,8 @@ def _text(run: LoadedRun, settings: NumbersSettings) -> TextDataModule:
     """The text whose loss is taken apart, tokenised as the run's own. Raises ConfigError if it has no such split."""
     data, own = run.data, run.data
     if settings.text is not None:
-        more = {
-            "context_length": own.eval_context_length,
-            "vocab_size": len(own.tokenizer),
-            "cache_dir": str(own.cache),
-        }
-        data = TextDataModule(**settings.source, **more)
+        length, size = own.eval_context_length, len(own.tokenizer)
+        data = TextDataModule(**settings.source, context_length=length, vocab_size=size, cache_dir=str(own.cache))
         data.use_tokenizer(own.tokenizer)
     if settings.split not in data.splits:
         raise ConfigError(f"{data.corpus.name} has {', '.join(data.splits)} text, got {settings.split!r}", key="split")

@@ -165,3 +165,8 @@ def stream(seed: int, *place: object) -> torch.Generator:
     """A stream of random numbers of its own for each place."""
     # 32 bits, because torch's generator on a CPU reads no more of its seed
     return torch.Generator().manual_seed(zlib.crc32(repr((seed, *place)).encode()))
+
+
+def with_interval(name: str, figure: float, low: float | None, high: float | None) -> Record:
+    """A figure and the ends of its interval, as records have them."""
+    return {name: figure, f"{name}_low": low, f"{name}_high": high}
