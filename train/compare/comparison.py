@@ -21,9 +21,9 @@ from ..config import (
     load_yaml_with_places,
     merge,
 )
-from ..evaluate.analyze.settings import AnalysisSettings
-from ..evaluate.numbers.settings import NumbersSettings
-from ..evaluate.probe.settings import ProbeSettings
+from ..evaluate.analyze.run import AnalysisSettings
+from ..evaluate.numbers.run import NumbersSettings
+from ..evaluate.probe.run import ProbeSettings
 from ..figures.statistics.family import EFFECT
 from ..fit.lightning_cli import TrainingCLI
 from ..runs.folder import HARMLESS

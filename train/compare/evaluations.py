@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 
-from ..evaluate.analyze.run import is_analyzed
-from ..evaluate.extrapolate.protocols import PROTOCOLS
-from ..runs.environment import commit, versions
-from ..runs.evaluation_files import RECORDS_FILE, is_probed, read_records
+from ..evaluate.extrapolate.evaluate import LengthSettings
 from ..runs.folder import RunFolder
 from .comparison import ComparisonFile, PlannedRun
 from .executors import Executor, LocalExecutor, Work, needs_of
@@ -40,22 +36,9 @@ class Evaluation:
 
 def evaluations_of(comparison: ComparisonFile) -> list[Evaluation]:
     """The evaluations that a comparison file asks for."""
-    asked = []
-    code = {"versions": versions(), "commit": commit()}
-    if lengths := comparison.lengths:
-        at = ("--lengths", ",".join(map(str, lengths)), "--no_figure")
-        steps = len(lengths) * len(PROTOCOLS)
-        asked.append(Evaluation("extrapolate", at, steps, lambda folder: _lengths_missing(folder, lengths, code)))
-    if analysis := comparison.analyze:
-        words = tuple(analysis.as_words())
-        asked.append(Evaluation("analyze", words, 1, lambda folder: not is_analyzed(folder, analysis)))
-    if probe := comparison.numbers_probe:
-        words = tuple(probe.as_words())
-        asked.append(Evaluation("numbers", words, 1, lambda folder: not is_probed(folder, probe.as_passport())))
-    if probes := comparison.probes:
-        words = (*probes.as_words(), "--no_figure")
-        asked.append(Evaluation("probe", words, 1, lambda folder: not probes.answered(folder, code)))
-    return asked
+    lengths = LengthSettings(comparison.lengths) if comparison.lengths else None
+    asked = (lengths, comparison.analyze, comparison.numbers_probe, comparison.probes)
+    return [Evaluation(a.command, tuple(a.as_words()), a.steps, a.missing) for a in asked if a is not None]
 
 
 def evaluate_all(
@@ -143,15 +126,3 @@ class Answer:
     def ended(self, reason: str, seconds: float) -> None:
         self.trouble = reason
         self.progress.ended(self._name, self.asked.steps, reason, seconds)
-
-
-def _lengths_missing(folder: Path, lengths: Sequence[int], code: Mapping[str, Any]) -> int:
-    """How many of the records that ``lmzoo extrapolate`` makes by itself are not there, or of other code."""
-    found = {
-        (record["protocol"], record["length"])
-        for record in read_records(folder / RECORDS_FILE)
-        if record["longest"] in (None, max(lengths))
-        and record["intervention"] is None
-        and all(record["passport"][key] == value for key, value in code.items())
-    }
-    return sum((protocol, length) not in found for protocol in PROTOCOLS for length in lengths)

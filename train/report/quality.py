@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from ..evaluate.extrapolate.interval import FIGURES
+from ..evaluate.extrapolate.sums import FIGURES
 from ..figures.formats import NONE, bold_note, bracketed, listed, plain, plus_minus, short_hash
 from ..figures.statistics.bootstrap import Sums, bootstrap_interval, pairs_of
 from ..figures.statistics.family import family

@@ -11,8 +11,7 @@ from typing import Any
 from ...errors import require
 from ..config import Config
 from ..data.corpus import at_least
-from .archive import archived_trials, is_archive
-from .load import Comparison, Run, load_run, number
+from .load import Comparison, Run, archived_trials, is_archive, load_run, number
 
 TUNING_FOLDER = "tuning"
 # The key of a run's configuration that is tuned.

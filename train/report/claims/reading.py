@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from ...evaluate.extrapolate.interval import FIGURES
+from ...evaluate.extrapolate.sums import FIGURES
 from ...runs.alike import DEBIASED, LIKE, TOKENIZER
 from ...runs.load import number
 from .claim import Figure, Settings, likeness
