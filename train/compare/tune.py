@@ -9,7 +9,6 @@ from rich.console import Console
 from ..runs.trials import TUNING_FOLDER, at_edge, best_rate, read_trials
 from .comparison import ComparisonFile, PlannedRun
 from .executors import Executor
-from .progress import progress_for
 from .run_all import run_all
 
 
@@ -62,7 +61,7 @@ def tune(
             markup=False,
             soft_wrap=True,
         )
-        run_all(waiting, progress_for(waiting, console), executor=executor, allow_classes=allow_classes)
+        run_all(waiting, console, executor=executor, allow_classes=allow_classes)
     rates = tuned_rates(comparison)
     comparison.refuse_other_runs(rates)
     for variant in variants:
