@@ -6,6 +6,7 @@ import contextlib
 import inspect
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import docstring_parser
 import yaml
@@ -58,21 +59,18 @@ def _parser() -> ArgumentParser:
     helps = {word.arg_name: " ".join((word.description or "").split()) for word in said.params}
     for name, parameter in inspect.signature(compare).parameters.items():
         options = [f"--{name}"] + ([f"--{name.replace('_', '-')}"] if "_" in name else [])
+        kind = int if name in ("jobs", "threads") else str
+        form: dict[str, Any] = {"default": parameter.default, "metavar": _METAVARS.get(name)}
         if name == "file":
-            parser.add_argument(name, help=helps[name])
+            options, form = [name], {}
         elif isinstance(parameter.default, bool):
-            parser.add_argument(*options, action="store_true", help=helps[name])
+            form = {"action": "store_true"}
         elif name == "set":
-            parser.add_argument(*options, action="append", default=[], metavar=_METAVARS[name], help=helps[name])
-        elif name != "console":
-            kind = int if name in ("jobs", "threads") else str
-            parser.add_argument(
-                *options,
-                type=kind if parameter.default is not None else kind | None,
-                default=parameter.default,
-                metavar=_METAVARS.get(name),
-                help=helps[name],
-            )
+            form |= {"action": "append", "default": []}
+        else:
+            form["type"] = kind | None if parameter.default is None else kind
+        if name != "console":
+            parser.add_argument(*options, help=helps[name], **form)
     return parser
 
 

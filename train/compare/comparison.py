@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from ...errors import ArgumentError, ConfigError, nearest
+from ...errors import ArgumentError, ConfigError, nearest, require
 from ..config import (
     Config,
     differing_keys,
@@ -29,7 +29,7 @@ from ..runs.folder import HARMLESS
 from ..runs.load import load_runs, run_folder
 from ..runs.matching import BUDGETS, SIZES, Matching, OutOfReach
 from ..runs.trials import KEY as TUNED_KEY
-from ..runs.trials import TUNING_FOLDER, Tuning
+from ..runs.trials import TUNING_FOLDER, Trial, Tuning, read_trials
 from .keys import Keys
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -101,6 +101,14 @@ class ComparisonFile:
     match: Matching | None = None
     tuning: Tuning | None = None
 
+    def __post_init__(self) -> None:
+        share = type(self.effect) in (int, float) and 0 < self.effect < 1
+        expected = "a relative difference of perplexity between 0 and 1, such as 0.01"
+        require(share, "effect", expected, self.effect)
+        if self.tuning:
+            other = self.tuning.seed not in self.seeds
+            require(other, "tuning.seed", "a seed that no final run has", self.tuning.seed)
+
     @cached_property
     def sizes(self) -> dict[str, Config]:
         """What matching adds to each variant but the baseline; raises :class:`ConfigError` where it cannot be met."""
@@ -153,6 +161,10 @@ class ComparisonFile:
         folder = self.tuning.folder(self.output, variant, rate)
         return PlannedRun(f"{variant}, learning rate {rate!r}", self.tuning.seed, config, folder)
 
+    def trials(self, variant: str) -> list[Trial]:
+        """The trials of a variant as they lie there; none without tuning."""
+        return read_trials(self.tuning, self.output, variant) if self.tuning else []
+
     def _parse(self, variant: str, config: Config) -> TrainingCLI:
         words = ["--allow_classes"] if self.allow_classes else []
         return TrainingCLI("fit", words, config=config, origin=self._place(variant))
@@ -192,10 +204,8 @@ class ComparisonFile:
     @property
     def seeds_there(self) -> list[int]:
         """The seeds, and after them those that runs in the folder have finished with before."""
-        finished = {
-            run.seed for run in load_runs(self.output) if run.state == "finished" and run.variant in self.variants
-        }
-        return [*self.seeds, *sorted(finished - set(self.seeds))]
+        finished = [run for run in load_runs(self.output) if run.state == "finished" and run.variant in self.variants]
+        return [*self.seeds, *sorted({run.seed for run in finished} - set(self.seeds))]
 
     def refuse_other_runs(self, rates: Mapping[str, float] | None = None) -> None:
         """Raise :class:`ConfigError` if the folder holds a run that this comparison would make differently.
@@ -209,17 +219,15 @@ class ComparisonFile:
         """
         rates = rates or {}
         for variant in self.variants:
-            for rate in self.tuning.learning_rates if self.tuning else ():
-                assert self.tuning is not None
-                if (self.tuning.folder(self.output, variant, rate) / "config.yaml").is_file():
-                    _refuse_other(self.plan_trial(variant, rate), HARMLESS)
-            for folder in sorted(self.output.glob(f"{variant}/seed-*")):
-                stored = folder / "config.yaml"
-                seed = folder.name.removeprefix("seed-")
-                if not (stored.is_file() and seed.isdecimal()):
-                    continue
-                unknown = (TUNED_KEY,) if self.tuning and variant not in rates else ()
-                _refuse_other(self.plan(variant, int(seed), learning_rate=rates.get(variant)), (*HARMLESS, *unknown))
+            for trial in self.trials(variant):
+                if (trial.run.folder / "config.yaml").is_file():
+                    _refuse_other(self.plan_trial(variant, trial.rate), HARMLESS)
+            unknown = (TUNED_KEY,) if self.tuning and variant not in rates else ()
+            for file in sorted(self.output.glob(f"{variant}/seed-*/config.yaml")):
+                seed = file.parent.name.removeprefix("seed-")
+                if seed.isdecimal():
+                    run = self.plan(variant, int(seed), learning_rate=rates.get(variant))
+                    _refuse_other(run, (*HARMLESS, *unknown))
 
 
 # Those of a comparison file.
@@ -260,23 +268,27 @@ def read_comparison(
     baseline = _read_baseline(keys, variants)
     _check_starts(keys, base, variants)
     seeds = keys.numbers(raw.get("seeds", [0]) if seeds is None else list(seeds), "seeds", 0)
-    return ComparisonFile(
-        name=name,
-        base=base,
-        variants=variants,
-        baseline=baseline,
-        seeds=seeds,
-        output=Path(output or raw.get("output") or Path("runs") / name),
-        origin=str(path),
-        allow_classes=allow_classes,
-        lengths=() if raw.get("lengths") is None else tuple(sorted(keys.numbers(raw["lengths"], "lengths", 1))),
-        analyze=keys.settings(AnalysisSettings, "analyze"),
-        numbers_probe=keys.settings(NumbersSettings, "numbers_probe"),
-        probes=keys.settings(ProbeSettings, "probes"),
-        effect=_read_effect(keys),
-        match=_read_match(keys, baseline, settings),
-        tuning=_read_tuning(keys, seeds, settings),
-    )
+    tuning = keys.settings(Tuning, "tuning")
+    if tuning:
+        keys.refuse_set(TUNED_KEY, "tuning chooses it", variants, settings)
+    with keys.placed():
+        return ComparisonFile(
+            name=name,
+            base=base,
+            variants=variants,
+            baseline=baseline,
+            seeds=seeds,
+            output=Path(output or raw.get("output") or Path("runs") / name),
+            origin=str(path),
+            allow_classes=allow_classes,
+            lengths=() if raw.get("lengths") is None else tuple(sorted(keys.numbers(raw["lengths"], "lengths", 1))),
+            analyze=keys.settings(AnalysisSettings, "analyze"),
+            numbers_probe=keys.settings(NumbersSettings, "numbers_probe"),
+            probes=keys.settings(ProbeSettings, "probes"),
+            effect=EFFECT if raw.get("effect") is None else raw["effect"],
+            match=_read_match(keys, baseline, settings),
+            tuning=tuning,
+        )
 
 
 def _refuse_other(run: PlannedRun, ignore: Sequence[str]) -> None:
@@ -348,16 +360,6 @@ def _check_starts(keys: Keys, base: Config, variants: Mapping[str, Config]) -> N
         raise ConfigError(message, key="init_from")
 
 
-def _read_effect(keys: Keys) -> float:
-    given = keys.raw.get("effect")
-    if given is None:
-        return EFFECT
-    if type(given) not in (int, float) or not 0 < given < 1:
-        expected = "a relative difference of perplexity between 0 and 1, such as 0.01"
-        raise keys.error(f"expected {expected}, got {given!r}", "effect")
-    return float(given)
-
-
 def _read_match(keys: Keys, baseline: str, settings: Mapping[str, Any]) -> Matching | None:
     """Of ``none`` or nothing None; of a budget's name, or a mapping with ``budget``, the matching."""
     given = keys.raw.get("match")
@@ -375,16 +377,6 @@ def _read_match(keys: Keys, baseline: str, settings: Mapping[str, Any]) -> Match
     others = [name for name in keys.raw["variants"] if name != baseline]  # the baseline's size is what others get
     keys.refuse_set(match.key, f"match: {match.budget} solves for it", others, settings)
     return match
-
-
-def _read_tuning(keys: Keys, seeds: Sequence[int], settings: Mapping[str, Any]) -> Tuning | None:
-    tuning = keys.settings(Tuning, "tuning")
-    if tuning is None:
-        return None
-    keys.refuse_set(TUNED_KEY, "tuning chooses it", keys.raw["variants"], settings)
-    if tuning.seed in seeds:
-        raise keys.error(f"expected a seed that no final run has, got {tuning.seed}", "tuning.seed")
-    return tuning
 
 
 def _plain(settings: Any) -> Config:

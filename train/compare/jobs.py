@@ -32,6 +32,7 @@ class Job:
         state: what has become of it.
         delayed: whether a process, left over from an earlier call, holds the folder.
         done: steps that were done when :meth:`look` was called last.
+        done_before: steps that were done when it began, by an earlier call.
         began: when it began, by :func:`time.monotonic`.
         seconds: how long it took, once it has ended.
         reason: why it failed; empty if it did not.
@@ -47,6 +48,7 @@ class Job:
     state: State = "waiting"
     delayed: bool = False
     done: int = 0
+    done_before: int = 0
     began: float = math.nan
     seconds: float = 0.0
     reason: str = ""
@@ -81,9 +83,9 @@ class Job:
     @property
     def seconds_left(self) -> float:
         """Seconds until the last step at the pace so far; NaN if not known."""
-        if self.steps is None or self.done == 0:
+        if self.steps is None or self.done == self.done_before:
             return math.nan
-        return (time.monotonic() - self.began) / self.done * (self.steps - self.done)
+        return (time.monotonic() - self.began) / (self.done - self.done_before) * (self.steps - self.done)
 
     @property
     def going_on(self) -> bool:
@@ -152,6 +154,8 @@ def _has_ended(job: Job, work: Work, tell: Callable[[Job], None]) -> bool:
     """Look at a job and tell how it stands."""
     ended = work.wait(0)
     if job.state == "waiting" and (work.begun or ended):
+        job.look()
+        job.done_before = job.done
         job.began, job.state = time.monotonic(), "running"
         tell(job)
     if job.going_on:

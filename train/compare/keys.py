@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import contextlib
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields
 from typing import Any, TypeVar
 
@@ -63,12 +64,19 @@ class Keys:
             raise self.error(f"expected true, false or a mapping of settings, got {given!r}", key)
         self.refuse_unknown(given, [field.name for field in fields(cls)], f"{key}.")  # type: ignore[arg-type]
         try:
-            return cls(**given)
-        except ArgumentError as error:
-            message = f"expected {error.expected}, got {error.given!r}"
-            raise self.error(message, f"{key}.{error.argument}") from None
+            with self.placed(f"{key}."):
+                return cls(**given)
         except TypeError as error:  # such as a word where a number is compared
             raise self.error(str(error), key) from None
+
+    @contextlib.contextmanager
+    def placed(self, prefix: str = "") -> Iterator[None]:
+        """Give an :class:`ArgumentError` of what is made inside the place of its argument in the file."""
+        try:
+            yield
+        except ArgumentError as error:
+            message = f"expected {error.expected}, got {error.given!r}"
+            raise self.error(message, f"{prefix}{error.argument}") from None
 
     def refuse_set(self, key: str, why: str, variants: Iterable[str], command_line: Mapping[str, Any]) -> None:
         """Refuse a key of a run's configuration that is found out for every variant, and so cannot be set as well.
