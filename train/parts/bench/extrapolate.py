@@ -13,7 +13,6 @@ from ....models import Decoder
 from ...evaluate.extrapolate.protocols import fixed_target, non_overlapping
 from ...evaluate.extrapolate.scorers import score, scorer_for
 from ...evaluate.extrapolate.stream import TextStream
-
 from ...fit.measure import MemoryMeter, Step, in_fresh_process
 from .pairs import Case
 
