@@ -76,6 +76,6 @@ def likeliest(logits: Tensor, token_bias: Tensor | None, codes: TokenCodes) -> T
 
 
 def most_frequent(logits: Tensor, counts: Tensor) -> Tensor:
-    """The column with the highest count among those of the largest logit, the first of several: (N, n), (n,) -> (N,)."""
+    """Among the columns of the largest logit the first with the highest count: (N, n), (n,) -> (N,) int64."""
     tied = logits == logits.amax(-1, keepdim=True)
     return torch.where(tied, counts, -1).argmax(-1)
