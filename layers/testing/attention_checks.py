@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from .. import reference
 from ..attention.attention import Attention
 from ..attention.cache import CacheLike, KeyCache
+from ..common.part import keeps
 from .allocation import largest_allocation
 
 MakeAttention = Callable[[], Attention]
@@ -45,7 +46,7 @@ def check_arguments(make: Callable[[], nn.Module]) -> None:
     layer = make()
     for name, parameter in inspect.signature(type(layer)).parameters.items():
         if parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
-            assert hasattr(layer, name), f"{type(layer).__name__} does not keep its argument {name!r} as an attribute"
+            assert keeps(layer, name), f"{type(layer).__name__} does not keep its argument {name!r} as an attribute"
 
 
 def check_causality(make: MakeAttention) -> None:

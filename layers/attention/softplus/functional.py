@@ -75,7 +75,7 @@ def softplus_attention(
         # A view would be copied forward and again backward, and keep the projection that it is cut from.
         value=value.to(dtype).contiguous(),
         power=powers,
-        count=count,
+        counts=count,
         key_mask=key_mask,
         activation=activation,
         free_rows=free_rows,

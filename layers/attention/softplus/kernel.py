@@ -24,7 +24,7 @@ class Problem(NamedTuple):
         key: (B, G, Tk, dh).
         value: (B, G, Tk, dv).
         power: (H,), or None for A instead of B.
-        count: N_i, (B or 1, Tq).
+        counts: N_i, (B or 1, Tq).
         key_mask: (B, Tk) bool or None.
         activation: one of :data:`ACTIVATIONS`.
         free_rows: as in :func:`softplus_attention`.
@@ -34,7 +34,7 @@ class Problem(NamedTuple):
     key: Tensor
     value: Tensor
     power: Tensor | None
-    count: Tensor
+    counts: Tensor
     key_mask: Tensor | None
     activation: str
     free_rows: int
@@ -46,7 +46,7 @@ class Problem(NamedTuple):
 
     def strips(self, n_buffers: int) -> Strips:
         """The strips of the problem."""
-        return Strips(self.query, self.key, self.value, self.count, self.key_mask, n_buffers=n_buffers)
+        return Strips(self.query, self.key, self.value, self.counts, self.key_mask, n_buffers=n_buffers)
 
 
 def forward(problem: Problem) -> tuple[Tensor, Tensor]:

@@ -45,7 +45,7 @@ def _forward(*arguments: Any) -> tuple[Tensor, Tensor]:
 def _gradients(gradient: Tensor, *arguments: Any) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """See :func:`kernel.gradients`."""
     *tensors, y, statistics, activation, free_rows, on_power = arguments
-    problem = Problem(*tensors, activation, free_rows)
+    problem = Problem._make((*tensors, activation, free_rows))
     fused = None if on_power else _triton(problem.query, problem.value, problem.activation)
     if fused is None:
         return kernel.gradients(gradient, y, statistics, problem, on_power=on_power)

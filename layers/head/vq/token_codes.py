@@ -8,11 +8,12 @@ import torch
 from torch import Tensor, nn
 
 from ....errors import ArgumentError, require
+from ...common.part import Part
 
 _UNKNOWN = -1
 
 
-class TokenCodes(nn.Module):
+class TokenCodes(Part):
     """A mapping from V tokens to K codes, as integer buffers, which no change of type can blur.
 
     Saved with the model, as 2 V integers of 32 bits: mapping (V,), the code of each token, -1 where it is not known

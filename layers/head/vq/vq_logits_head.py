@@ -238,7 +238,7 @@ class VQLogitsHead(Head):
         return likeliest(logits, self._bias(logits.dtype), self.codes)
 
     @property
-    def tie_counts(self) -> Tensor:
+    def tie_counts(self) -> Tensor:  # type: ignore[override]
         """(V,) int32: among tokens of equal logit the one with the highest count is to be taken."""
         return self.codes.counts
 
