@@ -16,6 +16,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from ...errors import ConfigError, nearest, require
+from ...layers import Loss
+from ...layers.common.part import defines
 from ..arguments import ExampleFormatter, check_device, console, say
 from ..evaluate.subject import open_run, take_windows
 from ..fit.corpus_statistics import corpus_statistics
@@ -136,8 +138,8 @@ def _load(comparison: Comparison, name: str, device: str, allow_classes: bool) -
         raise ConfigError("expected a run with its weights (model.safetensors), got one without", place=str(run.folder))
     cli, _ = open_run(run.folder, allow_classes=allow_classes)
     data, module = cli.datamodule, cli.model
-    if callable(use_corpus := getattr(module.loss, "use_corpus", None)):
-        use_corpus(corpus_statistics(data, None))
+    if defines(module.loss, Loss.use_corpus):
+        module.loss.use_corpus(corpus_statistics(data, None))
     split = next(name for name in ("validation", "test", "train") if name in data.splits)
     ids = take_windows(cli, split, [int(data.context_length) + 1], int(data.batch_size)).input_ids.to(device)
     module.to(device)

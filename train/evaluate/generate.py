@@ -73,6 +73,8 @@ def generate(
         ConfigError: ``run`` holds no model that can be loaded so.
         ArgumentError: its tokenizer cannot be loaded; the prompt is empty for a model that wants a first token.
     """
+    from ...layers import Head
+    from ...layers.common.part import defines
     from ...models import sample_tokens
     from ..data.tokenizer_cache import any_tokenizer
     from ..fit.progress import quiet_libraries
@@ -85,7 +87,7 @@ def generate(
     torch.manual_seed(seed)
     sampling = {"do_sample": True, "temperature": temperature, "top_k": top_k, "top_p": top_p}
     head = getattr(getattr(model, "decoder", None), "head", None)
-    if temperature > 0 and top_k == 0 and top_p == 1.0 and hasattr(head, "sample"):
+    if temperature > 0 and top_k == 0 and top_p == 1.0 and defines(head, Head.sample):
         # the whole distribution is asked for, which such a head draws from without a column for each token
         given = torch.tensor([ids])
         eos = model.generation_config.eos_token_id
