@@ -15,6 +15,8 @@ from rich.progress import track
 from rich.table import Table
 
 from ...errors import ConfigError, nearest, require
+from ...layers import Loss
+from ...layers.common.part import defines
 from ..arguments import ExampleFormatter, check_device, console, say
 from ..evaluate.loaded_run import load_run, take_windows
 from ..fit.corpus_statistics import corpus_statistics
@@ -126,8 +128,8 @@ def _load(comparison: Comparison, name: str, device: str, allow_classes: bool) -
         raise ConfigError("expected a run with its weights (model.safetensors), got one without", place=str(run.folder))
     loaded = load_run(run.folder, allow_classes=allow_classes)
     data, module = loaded.data, loaded.module
-    if callable(use_corpus := getattr(module.loss, "use_corpus", None)):
-        use_corpus(corpus_statistics(data, None))
+    if defines(module.loss, Loss.use_corpus):
+        module.loss.use_corpus(corpus_statistics(data, None))
     split = next(name for name in ("validation", "test", "train") if name in data.splits)
     ids = take_windows(data, split, [int(data.context_length) + 1], int(data.batch_size)).input_ids.to(device)
     module.to(device)

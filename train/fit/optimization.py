@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from ...layers.common.part import Part
+
 
 def decay_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
     """Parameters in two groups: matrices decay; embeddings, norms, biases and other vectors do not.
@@ -19,7 +21,7 @@ def decay_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
     decay: dict[int, nn.Parameter] = {}
     keep: dict[int, nn.Parameter] = {}
     for module in model.modules():
-        exempt = getattr(module, "no_weight_decay", ())
+        exempt = getattr(module, "no_weight_decay", Part.no_weight_decay)
         for name, parameter in module.named_parameters(recurse=False):
             decays = parameter.ndim >= 2 and name not in exempt and not isinstance(module, nn.Embedding)
             (decay if decays else keep)[id(parameter)] = parameter

@@ -28,7 +28,7 @@ from torch import nn
 
 from ...errors import ArgumentError, ConfigError, nearest
 from ...layers.testing import SLOTS, Candidate, Outcome, Promise, Slot, slot_of, try_promise
-from ...layers.testing.attention_promises import COMPILATION
+from ...layers.testing.attention_checks import COMPILATION
 from ...models import build
 from ...models.contract import described, model_promises, sizes_of
 from ..arguments import ExampleFormatter
