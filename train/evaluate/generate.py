@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.text import Text
 
 from ...errors import require
-from ..arguments import ExampleFormatter
+from ..arguments import ExampleFormatter, quiet_libraries
 
 
 def main(arguments: list[str]) -> int:
@@ -75,7 +75,6 @@ def generate(
     """
     from ...models import sample_tokens
     from ..data.tokenizer_cache import any_tokenizer
-    from ..fit.progress import quiet_libraries
     from .subject import load_pretrained
 
     quiet_libraries()
