@@ -17,9 +17,8 @@ from ...layers.common.part import Part, defines
 from ...models import NUMBER_EMBEDDINGS, Counts, Decoder, count
 from ..data import TextDataModule
 from .corpus_statistics import corpus_statistics
-from .guard import DivergenceGuard, check_gradients
 from .init_from import InitialModel, Transfer, start_from_structure
-from .optimization import adamw, warmup_cosine
+from .optimization import DivergenceGuard, adamw, check_gradients, warmup_cosine
 from .perplexity import TextPerplexity
 from .processes import ShardedStrategy, full, gathered, is_sharded, mean_over_processes, shard, whole
 
@@ -115,7 +114,6 @@ class LanguageModule(pl.LightningModule):
         self.perplexity = TextPerplexity()
         self.last_loss = self.last_cross_entropy = torch.zeros(())
         self.grad_norm = torch.zeros(())
-        self._batch: Batch | None = None
         self.initial: tuple[InitialModel, Transfer] | None = None
         self.resuming = False
         self._scoring = contextlib.ExitStack()
@@ -143,9 +141,9 @@ class LanguageModule(pl.LightningModule):
             require(reason is None, "init_from", f"the folder of a finished run: {reason}", None)
 
     def configure_model(self) -> None:
-        """Build the network, from the seed alone: what ran before in the process has no say in its weights.
+        """Build the network. Its weights depend on the seed only, not on earlier use of the random generator.
 
-        Before training the weights to start from are loaded, and parts and loss learn about the corpus.
+        Before training it loads the weights to start from, and tells parts and loss about the corpus.
         """
         if self.decoder is None:
             with torch.random.fork_rng(devices=[]):
@@ -252,7 +250,6 @@ class LanguageModule(pl.LightningModule):
         loss: Tensor = self.loss(nll.flatten(), target.flatten())
         figures = mean_over_processes(self._trainer, loss.detach(), nll.detach().mean())
         self.last_loss, self.last_cross_entropy = figures
-        self._batch = batch
         self.guard.check(float(self.last_cross_entropy), self.global_step + 1, self.network, batch)
         return loss
 
