@@ -9,6 +9,7 @@ from typing import Any
 
 from ...errors import ConfigError
 from ..arguments import say
+from ..figures.statistics.spread import share_interval
 from ..storage import Record, finite, write_atomically
 
 PROBES_FILE = Path("probe") / "probes.jsonl"
@@ -61,20 +62,17 @@ def known_records(file: Path | None) -> dict[str, Record]:
 
 
 NUMBERS_FILE = "numbers.jsonl"
-CONFIDENCE = 0.95
 
 
 def share(right: int, problems: int) -> Record:
     """The share of right answers with Wilson's 95 % interval, which also holds near 0 and 1."""
-    from scipy.stats import binomtest  # slow to import, and a report without a probe does without
-
-    interval = binomtest(right, problems).proportion_ci(CONFIDENCE, method="wilson")
+    low, high = share_interval(right / problems, problems)
     return {
         "problems": problems,
         "right": right,
         "exact_match": right / problems,
-        "low": float(interval.low),
-        "high": float(interval.high),
+        "low": low,
+        "high": high,
     }
 
 
