@@ -17,7 +17,7 @@ from ..figures.formats import amount, plain
 from ..figures.lines import Line, LineChart
 from ..figures.statistics.spread import summarise
 from ..figures.table import TITLES, figure_digits
-from ..runs.alike import TOKENIZER, Group, records_frame
+from ..runs.alike import FIELDS, Group, records_frame, together
 from ..runs.load import Comparison, Run
 from .quality import describe
 
@@ -39,8 +39,7 @@ def curve_sets(runs: Sequence[Run]) -> list[CurveSet]:
     with_rows = [run for run in runs if run.metrics]
     passports = {_data(run): passport for run in with_rows if (passport := _passport(run))}
     keys = [_passport(run) or passports.get(_data(run)) or _data(run) for run in with_rows]
-    distinct = list(dict.fromkeys(keys))
-    sets = [[run for run, key in zip(with_rows, keys, strict=True) if key == one] for one in distinct]
+    sets = together(with_rows, keys)
     return [CurveSet(members, place + 1, len(sets)) for place, members in enumerate(sets)]
 
 
@@ -99,8 +98,9 @@ def _train_curve(run: Run, window: int) -> pd.DataFrame:
 def _passport(run: Run) -> str:
     """Tokenizers and texts of its records; empty before there are any."""
     frame = records_frame([run])
-    texts = sorted({(str(row[TOKENIZER]), str(row["text_sha256"])) for _, row in frame.iterrows()})
-    return json.dumps(texts) if texts else ""
+    if frame.empty:
+        return ""
+    return json.dumps(sorted({tuple(map(str, row)) for row in zip(*(frame[field] for field in FIELDS["curve"]))}))
 
 
 def _data(run: Run) -> str:

@@ -11,7 +11,7 @@ from ...figures.canvas import Plot
 from ...figures.formats import listed
 from ...figures.lines import Line, LineChart
 from ...runs.load import absent
-from .tables import DRAWN, SAYS, Group, Scored, like_scored, names_in, one_tokenizer
+from .tables import SAYS, Group, Scored, like_scored, names_in, one_tokenizer
 
 # A loss further above the lowest than this leaves the frame, or what is near would lie in one line.
 _FRAME = {"cross_entropy": 2.5, "bits_per_byte": 1.5}
@@ -20,7 +20,7 @@ _UNITS = {"cross_entropy": "nats per token", "bits_per_byte": "bits per byte"}
 
 def extrapolation_plots(scored: Sequence[Scored], variants: Sequence[str], baseline: str) -> list[Plot]:
     """A figure for each text: a panel a protocol, a line a variant."""
-    groups = like_scored(scored, DRAWN)
+    groups = like_scored(scored, "extrapolation picture")
     texts = list(dict.fromkeys(group.text for group in groups))
     return [
         _plot([group for group in groups if group.text == text], variants, baseline, f"-{i}" if len(texts) > 1 else "")
@@ -29,13 +29,13 @@ def extrapolation_plots(scored: Sequence[Scored], variants: Sequence[str], basel
 
 
 def _plot(groups: Sequence[Group], variants: Sequence[str], baseline: str, suffix: str) -> Plot:
-    frame = pd.concat([group.frame for group in groups])
+    frame = pd.concat([group.records for group in groups])
     metric = "cross_entropy" if one_tokenizer(frame) else "bits_per_byte"
     names = names_in(frame, variants)
     limits = _limits(frame, metric)
     # loss that is not a number was infinite or worse
     hidden = sorted({str(n) for n in frame.loc[~(frame[metric] <= limits[1]), "variant"]})
-    panels = [(group.title, _lines(group.frame, names, metric)) for group in groups]
+    panels = [(group.title, _lines(group.records, names, metric)) for group in groups]
     train_lengths = _train_lengths(frame)
     chart = LineChart(
         panels=panels,

@@ -8,7 +8,7 @@ from ...figures.canvas import Plot
 from ...figures.formats import plain
 from ...figures.lines import Line, LineChart, side_by_side
 from ...runs.load import Comparison, absent
-from .tables import SAME_PROBLEMS, exact_match, groups, probe_frame
+from .tables import exact_match, groups, probe_frame
 
 
 def number_plots(comparison: Comparison) -> list[Plot]:
@@ -17,7 +17,7 @@ def number_plots(comparison: Comparison) -> list[Plot]:
     if frame.empty:
         return []
     plots = []
-    for place, (label, same) in enumerate(groups(frame[frame["probe"] == "exact_match"], SAME_PROBLEMS), start=1):
+    for place, (label, same) in enumerate(groups(frame, "exact_match"), start=1):
         for operation in dict.fromkeys(same["operation"]):
             rows = same[same["operation"] == operation]
             plots.append(_plot(comparison, rows, str(operation), label, f"-{place}" if label else ""))

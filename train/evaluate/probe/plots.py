@@ -62,8 +62,8 @@ def context_plots(comparison: Comparison) -> list[Plot]:
     """Copying by distance with a panel a length, passkeys as a heat map a variant, loss by index in the document."""
     plots = []
     for place, group in enumerate(probed(comparison, "copy"), start=1):
-        pictures = _Pictures(group.train_length, comparison, group.label, place, group.why)
-        names, first = group.variants(comparison), group.frame.iloc[0]
+        pictures = _Pictures(group.train_length, comparison, group.label, place, group.apart)
+        names, first = group.variants(comparison), group.records.iloc[0]
         for key, (title, unit, factor) in _COPY.items():
             panels = [
                 (f"Sequences of {n:,} tokens", _lines_by_variant(group.at(length=n), names, "distance", key, factor))
@@ -74,11 +74,11 @@ def context_plots(comparison: Comparison) -> list[Plot]:
             units = ("distance to the first time (tokens)", unit)
             plots.append(pictures.lines(f"copy-{key}", title, caption, panels, units))
     for place, group in enumerate(probed(comparison, "passkey"), start=1):
-        pictures = _Pictures(group.train_length, comparison, group.label, place, group.why)
+        pictures = _Pictures(group.train_length, comparison, group.label, place, group.apart)
         maps = {name: group.at(variant=name) for name in group.variants(comparison)}
         plots.append(pictures.maps("Passkeys: how often the told number is the likeliest", "ranked_first", maps))
     for place, group in enumerate(probed(comparison, "start"), start=1):
-        pictures = _Pictures(group.train_length, comparison, group.label, place, group.why)
+        pictures = _Pictures(group.train_length, comparison, group.label, place, group.apart)
         rows = longest_from_start(group)
         lines = _lines_by_variant(rows, group.variants(comparison), "last_index", "loss", 1.0)
         documents = rows["documents"].iloc[0]
@@ -113,7 +113,7 @@ class _Pictures:
 
     Attributes:
         comparison: None: all is of one model, and pictures say themselves what a report says below them.
-        label, place, why: of a comparison's probes, as :class:`~.tables.Probed` tells them from other such sets.
+        label, place, why: of a comparison's probes, as :class:`lmzoo.train.runs.alike.Alike` tells them from other such sets.
     """
 
     train_length: int | None
