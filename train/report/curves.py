@@ -16,7 +16,7 @@ from ..figures.canvas import Plot, Theme, draw_plot, label_ends
 from ..figures.formats import amount, plain
 from ..figures.statistics.spread import summarise
 from ..figures.table import TITLES, figure_digits
-from ..runs.alike import TOKENIZER, Group, records_frame
+from ..runs.alike import FIELDS, Group, records_frame, together
 from ..runs.load import Comparison, Run
 from .quality import describe
 
@@ -38,8 +38,7 @@ def curve_sets(runs: Sequence[Run]) -> list[CurveSet]:
     with_rows = [run for run in runs if run.metrics]
     passports = {_data(run): passport for run in with_rows if (passport := _passport(run))}
     keys = [_passport(run) or passports.get(_data(run)) or _data(run) for run in with_rows]
-    distinct = list(dict.fromkeys(keys))
-    sets = [[run for run, key in zip(with_rows, keys, strict=True) if key == one] for one in distinct]
+    sets = together(with_rows, keys)
     return [CurveSet(members, place + 1, len(sets)) for place, members in enumerate(sets)]
 
 
@@ -100,7 +99,7 @@ def _passport(run: Run) -> str:
     return (
         ""
         if frame.empty
-        else json.dumps(sorted({(str(r[TOKENIZER]), str(r["text_sha256"])) for _, r in frame.iterrows()}))
+        else json.dumps(sorted({tuple(map(str, row)) for row in zip(*(frame[field] for field in FIELDS["curve"]))}))
     )
 
 

@@ -12,6 +12,7 @@ from ....errors import ArgumentError, ConfigError, require
 from ...arguments import say
 from ...figures.canvas import Plot
 from ...figures.formats import NONE, plain
+from ...runs.alike import FIELDS, likeness, together
 from ...storage import Record
 from ..frame import parser_of, show_table
 from .plots import Lines, code_plot, decile_plots
@@ -108,16 +109,12 @@ def _of_kind(records: dict[str, list[Record]], kind: str, **fields: str) -> Line
 
 def _comparable(records: dict[str, list[Record]], **fields: str) -> Iterator[tuple[str, Lines]]:
     """The losses by decile that share axes and tables, with what a title says of them; one record a line."""
-    groups: dict[tuple[str, ...], dict[str, list[Record]]] = {}
-    for name, own in _of_kind(records, "deciles", **fields).items():
-        for record in own:
-            card = record["passport"]
-            key = tuple(str(card[k]) for k in ("text_sha256", "train_text_sha256", "tokenizer_sha256", "train_length"))
-            line = name if record["logits"] == "plain" else f"{name}, {record['logits']}"
-            groups.setdefault((*key, str(record["length"])), {})[line] = [record]
-    for i, lines in enumerate(groups.values()):
-        several = f" ({i + 1} of {len(groups)}: runs of one text, tokenizer and length)"
-        yield several if len(groups) > 1 else "", lines
+    own = [(name, record) for name, of in _of_kind(records, "deciles", **fields).items() for record in of]
+    sets = together(own, [tuple(likeness(r, FIELDS["deciles side by side"]).values()) for _, r in own])
+    for place, alike in enumerate(sets, start=1):
+        several = f" ({place} of {len(sets)}: runs of one text, tokenizer and length)"
+        lines = {name if r["logits"] == "plain" else f"{name}, {r['logits']}": [r] for name, r in alike}
+        yield several if len(sets) > 1 else "", lines
 
 
 def _plots(records: dict[str, list[Record]]) -> list[Plot]:

@@ -12,7 +12,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLoca
 from ...figures.canvas import Plot, Theme, draw_plot, label_ends
 from ...figures.formats import listed, plain
 from ...runs.load import absent
-from .tables import DRAWN, SAYS, Group, Scored, like_scored, names_in, one_tokenizer
+from .tables import SAYS, Group, Scored, like_scored, names_in, one_tokenizer
 
 # A loss further above the lowest than this leaves the frame, or what is near would lie in one line.
 _FRAME = {"cross_entropy": 2.5, "bits_per_byte": 1.5}
@@ -21,12 +21,12 @@ _UNITS = {"cross_entropy": "nats per token", "bits_per_byte": "bits per byte"}
 
 def extrapolation_plots(scored: Sequence[Scored], variants: Sequence[str], baseline: str) -> list[Plot]:
     """A figure for each text: a panel a protocol, a line a variant."""
-    groups = like_scored(scored, DRAWN)
+    groups = like_scored(scored, "extrapolation picture")
     plots = []
     texts = list(dict.fromkeys(group.text for group in groups))
     for place, text in enumerate(texts, start=1):
         own = [group for group in groups if group.text == text]
-        frame = pd.concat([group.frame for group in own])
+        frame = pd.concat([group.records for group in own])
         metric = "cross_entropy" if one_tokenizer(frame) else "bits_per_byte"
         names = names_in(frame, variants)
         above = frame[metric].map(math.isfinite) & (frame[metric] > _limits(frame, metric)[1])
@@ -89,14 +89,14 @@ def _draw(axes: Axes, theme: Theme, groups: Sequence[Group], names: Sequence[str
     figure = axes.figure
     axes.remove()
     panels = figure.subplots(len(groups), 1, sharex=True, sharey=True, squeeze=False)[:, 0]
-    whole = pd.concat([group.frame for group in groups])
+    whole = pd.concat([group.records for group in groups])
     lengths = sorted({int(n) for n in whole["length"]})
     styles = theme.styles(names, baseline if baseline in names else names[0])
     ends: list[dict[str, tuple[float, float, str]]] = []
     for panel, group in zip(panels, groups, strict=True):
         ends.append({})
         for name in names:
-            own = group.frame[group.frame["variant"] == name]
+            own = group.records[group.records["variant"] == name]
             if own.empty:
                 continue
             colour, stroke = styles[name]
@@ -130,7 +130,7 @@ def _draw(axes: Axes, theme: Theme, groups: Sequence[Group], names: Sequence[str
 def _alt(groups: Sequence[Group], names: Sequence[str], metric: str) -> str:
     parts = []
     for group in groups:
-        means = group.frame.groupby(["variant", "length"])[metric].mean()
+        means = group.records.groupby(["variant", "length"])[metric].mean()
         ends = [(name, means[name]) for name in names if name in means.index]
         spelt = [f"{name} {m.iloc[0]:.3f} at {m.index[0]}, {m.iloc[-1]:.3f} at {m.index[-1]}" for name, m in ends]
         parts.append(f"{group.title}: {'; '.join(spelt)}")

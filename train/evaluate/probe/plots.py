@@ -13,9 +13,10 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from ...figures.canvas import Plot, Theme, draw_plot, is_narrow, label_ends
 from ...figures.formats import plain
+from ...runs.alike import Alike
 from ...runs.load import Comparison
 from ...storage import Record
-from .tables import Probed, longest_from_start, probed
+from .tables import longest_from_start, probed
 
 Line = tuple[list[float], list[float], list[tuple[float, float]]]
 """x, y and the interval of each point."""
@@ -201,13 +202,13 @@ def context_plots(comparison: Comparison) -> list[Plot]:
     return plots
 
 
-def _suffix(one: Probed, place: int) -> str:
+def _suffix(one: Alike, place: int) -> str:
     return f"-{place}" if one.label else ""
 
 
-def _copy_plot(comparison: Comparison, one: Probed, key: str, suffix: str) -> Plot:
+def _copy_plot(comparison: Comparison, one: Alike, key: str, suffix: str) -> Plot:
     title, unit, factor = _COPY[key]
-    first = one.frame.iloc[0]
+    first = one.records.iloc[0]
     panels = {f"Sequences of {n:,} tokens": one.at(length=n) for n in one.lengths()}
     worth = "0 without copying" if key == "gain" else f"by chance {plain(100 * first['chance_accuracy'], 3)}"
     return _stacked(
@@ -222,7 +223,7 @@ def _copy_plot(comparison: Comparison, one: Probed, key: str, suffix: str) -> Pl
     )
 
 
-def _start_comparison_plot(comparison: Comparison, one: Probed, suffix: str) -> Plot:
+def _start_comparison_plot(comparison: Comparison, one: Alike, suffix: str) -> Plot:
     rows = longest_from_start(one)
     return _stacked(
         comparison,
@@ -238,7 +239,7 @@ def _start_comparison_plot(comparison: Comparison, one: Probed, suffix: str) -> 
 
 def _stacked(
     comparison: Comparison,
-    one: Probed,
+    one: Alike,
     panels: dict[str, pd.DataFrame],
     columns: tuple[str, str, float],
     units: tuple[str, str],
@@ -294,17 +295,17 @@ def _stacked(
         draw,
         file=file,
         title=title,
-        caption=caption + marked + one.why,
+        caption=caption + marked + one.apart,
         alt=f"{title}, {units[1]}. {'. '.join(spelt)}.",
         height=0.9 + max(2.0, 0.5 + 0.19 * len(names)) * len(panels),
     )
 
 
-def _passkey_plot(comparison: Comparison, one: Probed, suffix: str) -> Plot:
+def _passkey_plot(comparison: Comparison, one: Alike, suffix: str) -> Plot:
     names, lengths = one.variants(comparison), one.lengths()
-    depths = sorted(set(one.frame["depth"]))
+    depths = sorted(set(one.records["depth"]))
     shares = {name: np.full((len(depths), len(lengths)), np.nan) for name in names}
-    means = one.frame.groupby(["variant", "depth", "length"])["ranked_first"].mean().reset_index()
+    means = one.records.groupby(["variant", "depth", "length"])["ranked_first"].mean().reset_index()
     for cell in means.to_dict("records"):
         shares[cell["variant"]][depths.index(cell["depth"]), lengths.index(cell["length"])] = cell["ranked_first"]
     train_length = one.train_length
@@ -334,7 +335,7 @@ def _passkey_plot(comparison: Comparison, one: Probed, suffix: str) -> Plot:
         figure.supxlabel("length (tokens)", fontsize=9.5, color=theme.quiet)
         figure.supylabel("depth (0: at the start)", fontsize=9.5, color=theme.quiet)
 
-    first = one.frame.iloc[0]
+    first = one.records.iloc[0]
     marked = f" Left of the dots: up to the training length, {train_length:,}." if 0 < seen < len(lengths) else ""
     pooled = {name: 100 * one.at(variant=name).groupby("length")["ranked_first"].mean() for name in names}
     spelt = [f"{name} " + ", ".join(f"{n}: {plain(v, 0)}" for n, v in pooled[name].items()) for name in names]
@@ -343,7 +344,7 @@ def _passkey_plot(comparison: Comparison, one: Probed, suffix: str) -> Plot:
         file=f"passkey-ranked-first{suffix}.png",
         title=f"Passkeys: how often the told number is the likeliest{one.label}",
         caption=f"In % of {first['samples']} texts a cell, mean over seeds; by chance "
-        f"{plain(100 * first['chance_ranked_first'], 0)}.{marked}{one.why}",
+        f"{plain(100 * first['chance_ranked_first'], 0)}.{marked}{one.apart}",
         alt=f"Share in % by length, all depths together: {'; '.join(spelt)}.",
         height=0.7 + 1.75 * math.ceil(len(names) / _COLUMNS),
         narrow_height=0.7 + 1.75 * math.ceil(len(names) / _NARROW_COLUMNS),
