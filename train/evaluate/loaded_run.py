@@ -19,7 +19,7 @@ from ...models import Decoder, LMZooForCausalLM
 from ...tokenization import tokenizer_sha256
 from ..arguments import say
 from ..config import Config, Places, load_run_config
-from ..config_check import check_config, readable
+from ..config_check import ConfigCheck, keys_of
 from ..data import TextDataModule
 from ..data.tokenizer_cache import load_tokenizer
 from ..fit.module import LanguageModule
@@ -93,19 +93,22 @@ def load_run(folder: str | Path, *, allow_classes: bool = False) -> LoadedRun:
 
 def _build(config: Config, places: Places, allow_classes: bool) -> tuple[LanguageModule, TextDataModule]:
     """Model and data as the configuration describes them; nothing is read yet."""
+    kinds: dict[str, type] = {"model": LanguageModule, "data": TextDataModule}
+    check = ConfigCheck({key: keys_of(kind) for key, kind in kinds.items()}, places)
+    check.allow_classes = allow_classes
     parser = ArgumentParser(exit_on_error=False)
-    parser.add_class_arguments(LanguageModule, "model")
-    parser.add_class_arguments(TextDataModule, "data")
-    checked = check_config({k: config[k] for k in ("model", "data")}, parser, places, allow_classes=allow_classes)
-    text, seed = checked["data"], config["seed_everything"]
-    size = text.get("vocab_size") if text.get("tokenizer") is None else None
-    size = text.get("vocab_size") or len(load_tokenizer(text["tokenizer"])) if size is None else size
+    for key, kind in kinds.items():
+        parser.add_class_arguments(kind, key)
+    checked = check.check({key: config[key] for key in kinds})
     # what follows from other keys is not written down
-    checked = {"model": {**checked["model"], "vocab_size": size, "seed": seed}, "data": {**text, "seed": seed}}
+    tokenizer, seed = checked["data"].get("tokenizer"), config["seed_everything"]
+    size = checked["data"]["vocab_size"] or len(load_tokenizer(tokenizer))
+    checked["model"] |= {"vocab_size": size, "seed": seed}
+    checked["data"] |= {"seed": seed}
     try:
-        built = parser.instantiate_classes(parser.parse_object(checked))
+        built = parser.instantiate(parser.parse_object(checked))
     except argparse.ArgumentError as error:
-        raise readable(str(error), places) from None
+        raise check.explain(error) from None
     return built.model, built.data
 
 

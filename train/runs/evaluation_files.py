@@ -11,7 +11,6 @@ from typing import Any, TypedDict
 
 from ...errors import ConfigError
 from ..arguments import say
-from ..figures.statistics.spread import share_interval
 from ..storage import Record, finite, write_records
 
 WEIGHTS_FILE = "model.safetensors"
@@ -113,12 +112,6 @@ def known_records(file: Path | None) -> dict[str, Record]:
     """The records of a file by their :func:`identity`."""
     records: Iterable[Record] = [] if file is None else read_records(file)
     return {identity(record, record["passport"]): record for record in records}
-
-
-def share(right: int, problems: int) -> Record:
-    """The share of right answers with Wilson's 95 % interval, which also holds near 0 and 1."""
-    low, high = share_interval(right / problems, problems)
-    return {"problems": problems, "right": right, "exact_match": right / problems, "low": low, "high": high}
 
 
 def write_probe(run: Path, records: Sequence[Record]) -> None:
