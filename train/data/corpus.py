@@ -9,9 +9,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
-import numpy.typing as npt
-
 from ...errors import ArgumentError, ConfigError, require
 from ...tokenization.bpe import check_vocab_size
 from ...tokenization.schemes import number_scheme
@@ -146,6 +143,27 @@ class TextHash:
         return self._hash.hexdigest()
 
 
+class TextMeter:
+    """Adds up the facts of a text, document by document."""
+
+    def __init__(self, word_rule: WordRule) -> None:
+        self.word_rule = word_rule
+        self.documents = self.words = self.bytes = 0
+        self._hash = TextHash()
+
+    def add(self, document: str) -> None:
+        """Take in the next document."""
+        encoded = document.encode("utf-8")
+        self._hash.add(encoded)
+        self.documents += 1
+        self.words += count_words(document, self.word_rule)
+        self.bytes += len(encoded)
+
+    def facts(self) -> TextFacts:
+        """Those of all documents so far."""
+        return TextFacts(self._hash.hexdigest(), self.documents, self.words, self.bytes)
+
+
 def text_facts(corpus: Corpus, split: str, cache: Path) -> TextFacts:
     """The facts of a split, read from its text or, where the corpus has a stamp of its input, remembered by that.
 
@@ -162,57 +180,18 @@ def text_facts(corpus: Corpus, split: str, cache: Path) -> TextFacts:
         if known is not None:
             return TextFacts(**known)
     say(f"{corpus.name}: reading the {split} split")
-    facts = _measure(corpus, split)
+    meter = TextMeter(corpus.word_rule)
+    for document in corpus.documents(split):
+        meter.add(document)
+    facts = meter.facts()
+    if facts.documents == 0:
+        raise MissingSplitError(
+            f"the {split} split of {corpus.name} holds no text; name a file for it or take a longer text"
+        )
     if memo is not None:
         memo.parent.mkdir(parents=True, exist_ok=True)
         write_json(memo, asdict(facts))
     return facts
-
-
-def _measure(corpus: Corpus, split: str) -> TextFacts:
-    text_hash = TextHash()
-    documents = words = size = 0
-    for document in corpus.documents(split):
-        encoded = document.encode("utf-8")
-        text_hash.add(encoded)
-        documents += 1
-        words += count_words(document, corpus.word_rule)
-        size += len(encoded)
-    if documents == 0:
-        raise MissingSplitError(
-            f"the {split} split of {corpus.name} holds no text; name a file for it or take a longer text"
-        )
-    return TextFacts(text_hash.hexdigest(), documents, words, size)
-
-
-_ASCII_SPACE = np.zeros(128, dtype=bool)
-_ASCII_SPACE[[ord(c) for c in " \t\n\r\x0b\x0c"]] = True
-
-
-def codepoints(text: str) -> npt.NDArray[np.uint32]:
-    """The text as an array of Unicode code points, (C,)."""
-    return np.frombuffer(text.encode("utf-32-le"), dtype="<u4")
-
-
-def cumulative_words(points: npt.NDArray[np.uint32], rule: WordRule) -> npt.NDArray[np.int64]:
-    """Words begun before each position, (C + 1,); the last entry is the text's word count.
-
-    A word is counted at its first character, the end-of-line word at its newline, so counts over neighbouring pieces
-    of a text add up to that of the whole.
-    """
-    is_space = _ASCII_SPACE[np.minimum(points, 127)] & (points < 128)
-    begins = ~is_space
-    begins[1:] &= is_space[:-1]
-    counted = begins.astype(np.int64)
-    if rule == "whitespace+eol":
-        counted += points == ord("\n")
-    return np.concatenate([[0], np.cumsum(counted)])
-
-
-def cumulative_bytes(points: npt.NDArray[np.uint32]) -> npt.NDArray[np.int64]:
-    """UTF-8 bytes before each position, (C + 1,); the last entry is the text's size in bytes."""
-    sizes = 1 + (points >= 0x80).astype(np.int64) + (points >= 0x800) + (points >= 0x10000)
-    return np.concatenate([[0], np.cumsum(sizes)])
 
 
 def count_words(text: str, rule: WordRule) -> int:

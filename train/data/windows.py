@@ -14,7 +14,7 @@ from torch.utils.data import Dataset, Sampler
 
 from ...errors import require
 from .corpus import CorpusError
-from .prepared import PreparedSplit
+from .encode import PreparedSplit
 
 
 class TrainingWindows(Dataset[dict[str, Tensor]]):

@@ -8,7 +8,7 @@ from lmzoo.errors import ArgumentError
 from lmzoo.tokenization import train_tokenizer
 from lmzoo.train.data import TextDataModule
 from lmzoo.train.data.corpus import CorpusError, MissingSplitError, count_words
-from lmzoo.train.data.prepared import PreparedSplit
+from lmzoo.train.data.encode import PreparedSplit
 from lmzoo.train.data.windows import SampleOrder, TrainingWindows
 
 VALIDATION = "The owl reads by night ; nothing of it was seen in training .\n"

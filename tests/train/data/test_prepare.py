@@ -226,14 +226,14 @@ KILLED = textwrap.dedent("""
     from lmzoo.train.data.encode import prepare_split
     from lmzoo.train.data.sources import load_source
 
-    class Killed(encode.TextHash):
+    class Killed(encode.TextMeter):
         seen = 0
         def add(self, document):
             Killed.seen += 1
             if Killed.seen == 30:
                 os.kill(os.getpid(), signal.SIGKILL)
             super().add(document)
-    encode.TextHash = Killed
+    encode.TextMeter = Killed
     encode.BATCH_CHARACTERS = 50
     corpus = load_source(sys.argv[1])
     prepare_split(corpus, "train", train_tokenizer(corpus.documents("train"), 260), Path(sys.argv[2]))

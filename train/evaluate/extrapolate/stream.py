@@ -14,8 +14,7 @@ from transformers import PreTrainedTokenizerBase
 
 from ....errors import require
 from ...data.corpus import WordRule
-from ...data.encode import SplitEncoder
-from ...data.prepared import PreparedSplit
+from ...data.encode import PreparedSplit, SplitEncoder
 
 Ints = npt.NDArray[np.int64]
 

@@ -113,7 +113,7 @@ class _Pictures:
 
     Attributes:
         comparison: None: all is of one model, and pictures say themselves what a report says below them.
-        label, place, why: of a comparison's probes, as :class:`lmzoo.train.runs.alike.Alike` tells them from other such sets.
+        label, place, why: of a comparison's probes, as :class:`.alike.Alike` tells them from other such sets.
     """
 
     train_length: int | None
