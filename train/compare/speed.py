@@ -15,8 +15,10 @@ from rich.progress import track
 from rich.table import Table
 
 from ...errors import ConfigError, nearest, require
+from ...layers import Loss
+from ...layers.common.part import defines
 from ..arguments import ExampleFormatter, check_device, console, say
-from ..evaluate.subject import open_run, take_windows
+from ..evaluate.loaded_run import load_run, take_windows
 from ..fit.corpus_statistics import corpus_statistics
 from ..fit.measure import in_turn, quartiles
 from ..fit.module import LanguageModule
@@ -124,12 +126,12 @@ def _load(comparison: Comparison, name: str, device: str, allow_classes: bool) -
         raise ConfigError(f"expected {expected}, got {precision}", key="trainer.precision", place=str(run.folder))
     if not (run.folder / "model.safetensors").is_file():
         raise ConfigError("expected a run with its weights (model.safetensors), got one without", place=str(run.folder))
-    cli, _ = open_run(run.folder, allow_classes=allow_classes)
-    data, module = cli.datamodule, cli.model
-    if callable(use_corpus := getattr(module.loss, "use_corpus", None)):
-        use_corpus(corpus_statistics(data, None))
+    loaded = load_run(run.folder, allow_classes=allow_classes)
+    data, module = loaded.data, loaded.module
+    if defines(module.loss, Loss.use_corpus):
+        module.loss.use_corpus(corpus_statistics(data, None))
     split = next(name for name in ("validation", "test", "train") if name in data.splits)
-    ids = take_windows(cli, split, [int(data.context_length) + 1], int(data.batch_size)).input_ids.to(device)
+    ids = take_windows(data, split, [int(data.context_length) + 1], int(data.batch_size)).input_ids.to(device)
     module.to(device)
     step = _step(module, ids, _PRECISIONS[precision], trainer.get("gradient_clip_val"))
     return Trainee(step, ids[:, 1:].numel(), run.seed, precision)

@@ -7,19 +7,18 @@ from collections.abc import Sequence
 
 from ...errors import ConfigError
 from ..config import differing_keys, load_yaml
-from ..fit.export import LOSS_FILE, read_log_weight
+from ..fit.checkpoint import LOSS_FILE, read_log_weight
 from ..fit.lightning_cli import TrainingCLI
 from ..fit.records import show_records, split_record
 from ..storage import finite
-from .subject import load_weights
+from .loaded_run import load_weights
 
 
 def main(split_command: str, arguments: Sequence[str]) -> int:
     """``lmzoo validate`` and ``lmzoo test``: the record of one split, shown and added to ``evaluations.jsonl``."""
     cli = TrainingCLI(split_command, arguments)
     refuse_other_model(cli)
-    cli.model.configure_model()
-    load_weights(cli)
+    load_weights(cli.model, cli.datamodule, cli.run, cli.config.init_from)
     log_weight = read_log_weight(cli.run.folder) if cli.config.debias else None
     if cli.config.debias and log_weight is None:
         message = (

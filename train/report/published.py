@@ -83,7 +83,7 @@ class Published:
         figures of the others answer another question.
         """
         rows = [
-            flatten_record(run, {key: value for key, value in record.items() if key != "by_document"})
+            flatten_record({k: v for k, v in record.items() if k != "by_document"}, run.variant, run.seed)
             for run in (self.comparison.finished if self.comparison else [])
             for record in run.extrapolation
             if record["protocol"] == protocol and record.get("intervention") is None

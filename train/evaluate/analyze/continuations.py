@@ -17,6 +17,7 @@ from transformers import PreTrainedTokenizerBase
 from ....errors import ConfigError
 from ....models import LMZooForCausalLM
 from ...data.encode import PreparedSplit
+from ...storage import Record
 
 Continuation = Sequence[Hashable]
 """One continuation as units of any kind: token ids or words."""
@@ -70,8 +71,6 @@ def variety(continuations: Sequence[Continuation]) -> dict[str, Any]:
         f"seq_rep_{REPETITION}_over": over,
     }
 
-
-Record = dict[str, Any]
 
 FREQUENT_TYPES = 100
 # Of a generation: enough to fill the cores with a small model. Part of what a seed's draws follow from.

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import itertools
 import math
-from typing import Any
 
 import numpy as np
 from torch import Tensor
 
 from ....layers import Attention, ComplexAttention
 from ....models import Decoder
+from ...storage import Record
 from .weights import Reading
-
-Record = dict[str, Any]
 
 # Groups of neighbouring rows that a figure by row position is averaged over.
 ROW_GROUPS = 16

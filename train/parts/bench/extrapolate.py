@@ -11,9 +11,8 @@ import torch.nn.functional as F
 
 from ....models import Decoder
 from ...evaluate.extrapolate.protocols import fixed_target, non_overlapping
-from ...evaluate.extrapolate.scorers import scorer_for
+from ...evaluate.extrapolate.scorers import score, scorer_for
 from ...evaluate.extrapolate.stream import TextStream
-from ...evaluate.extrapolate.sums import score
 from ...fit.measure import MemoryMeter, Step, in_fresh_process
 from .pairs import Case
 

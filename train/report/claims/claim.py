@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from ...runs.load import absent
+from ...runs import alike
 from .results import Results
 
 Direction = Literal["lower", "higher", "at_most", "at_least"]
@@ -134,19 +134,11 @@ class Figure:
     variant: str
     seed: int
     value: float
-    like: Mapping[str, Any]
+    like: alike.Likeness
     documents: Mapping[str, Sequence[Any]] | None = None
     unit: str = "tokens"
 
 
-def likeness(row: Mapping[str, Any], fields: Iterable[str]) -> dict[str, Any]:
-    """The fields of a record or of its passport, null for what it lacks."""
-    passport = row.get("passport") or {}
-    found = {field: row.get(field, passport.get(field)) for field in fields}
-    return {field: None if absent(value) else value for field, value in found.items()}
-
-
-def differing(figures: Sequence[Figure]) -> list[str]:
+def differing(figures: Sequence[Figure]) -> tuple[str, ...]:
     """The fields in which the figures are unlike; empty where they compare."""
-    fields = dict.fromkeys(field for figure in figures for field in figure.like)
-    return [f for f in fields if any(figure.like.get(f) != figures[0].like.get(f) for figure in figures)]
+    return alike.differing([figure.like for figure in figures])

@@ -6,18 +6,16 @@ import math
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from ...evaluate.extrapolate.interval import FIGURES
-from ...runs.alike import DEBIASED, LIKE, TOKENIZER
+from ...evaluate.extrapolate.sums import FIGURES
+from ...runs.alike import DEBIASED, FIELDS, TOKENIZER, likeness
 from ...runs.load import number
-from .claim import Figure, Settings, likeness
+from .claim import Figure, Settings
 from .results import Results, Row
 
 Read = Callable[[Results, Settings], list[Figure]]
 
-_EXTRAPOLATED = (*LIKE, "split", "longest", "within", "targets")
-_ANALYSED = ("corpus", "text_sha256", "train_text_sha256", TOKENIZER, "detokenize", "train_length", "dtype")
-_CONTINUED = ("split", "prompts", "prompt_tokens", "new_tokens", "generation_seed", "batch_size", "frequent_types")
-_PROBED = (TOKENIZER, "train_length", "dtype", "intervention", "samples", "drawn_with")
+_FINAL = (*FIELDS["perplexity"], "split")
+_EXTRAPOLATED = (*_FINAL, "longest", "within", "targets")
 
 
 def perplexity(name: str) -> Read:
@@ -68,7 +66,7 @@ def decile(results: Results, settings: Settings) -> list[Figure]:
             continue
         buckets = [bucket for bucket in row["buckets"] if bucket["bucket"] == str(settings["decile"])]
         value = number(buckets[0]["cross_entropy"]) if buckets else math.nan
-        like = likeness(row, ("split", "protocol", "length", *_ANALYSED))
+        like = likeness(row, FIELDS["deciles"])
         figures.append(Figure(str(row["variant"]), int(row["seed"]), value, like))
     return _newest(figures)
 
@@ -79,7 +77,7 @@ def variety(name: str) -> Read:
     def read(results: Results, settings: Settings) -> list[Figure]:
         rows = [r for r in results.analysis if r.get("kind") == "continuations" and r["source"] == settings["source"]]
         return _newest(
-            Figure(str(r["variant"]), int(r["seed"]), number(r[name]), likeness(r, (*_CONTINUED, *_ANALYSED)))
+            Figure(str(r["variant"]), int(r["seed"]), number(r[name]), likeness(r, FIELDS["continuations"]))
             for r in rows
         )
 
@@ -95,7 +93,7 @@ def exact_match(results: Results, settings: Settings) -> list[Figure]:
         if not wanted or row["trained_length"] not in trained or settings["kind"] not in (None, row["kind"]):
             continue
         whose = (str(row["variant"]), int(row["seed"]))
-        right, asked, like = sums.get(whose, (0, 0, likeness(row, ("problems_sha256", "train_digits"))))
+        right, asked, like = sums.get(whose, (0, 0, likeness(row, FIELDS["exact_match"])))
         sums[whose] = (right + int(row["right"]), asked + int(row["problems"]), like)
     return [Figure(*whose, right / asked, like) for whose, (right, asked, like) in sums.items() if asked]
 
@@ -104,12 +102,9 @@ def text_loss(name: str) -> Read:
     """A figure of the loss on numbers and on the rest of a text."""
 
     def read(results: Results, settings: Settings) -> list[Figure]:
-        fields = ("corpus", "text_sha256", "split", "protocol", "length", "detokenize", "train_length", "bytes")
+        fields = FIELDS["claimed text_loss"]
         rows = [row for row in results.numbers if row["probe"] == "text_loss"]
-        return _newest(
-            Figure(str(r["variant"]), int(r["seed"]), number(r[name]), likeness(r, fields) | {"dtype": _dtype(r)})
-            for r in rows
-        )
+        return _newest(Figure(str(r["variant"]), int(r["seed"]), number(r[name]), likeness(r, fields)) for r in rows)
 
     return read
 
@@ -118,7 +113,7 @@ def passkey(name: str) -> Read:
     """The mean over depths of the share of passkeys found at ``multiple`` training lengths."""
 
     def read(results: Results, settings: Settings) -> list[Figure]:
-        fields = (*_PROBED, "length", "digits", "key_tokens", "distractors")
+        fields = (*FIELDS["passkey"], "length")
         by_run: dict[tuple[str, int], list[Row]] = {}
         for row in _probed(results, "passkey", settings):
             by_run.setdefault((str(row["variant"]), int(row["seed"])), []).append(row)
@@ -138,7 +133,7 @@ def copying(results: Results, settings: Settings) -> list[Figure]:
     """The share copied where the repeat stands as far back as ``multiple`` training lengths allow."""
     rows = _probed(results, "copy", settings)
     farthest = max((int(row["distance"]) for row in rows), default=0)
-    fields = (*_PROBED, "length", "distance", "segment_tokens", "cue_tokens")
+    fields = (*FIELDS["copy"], "length", "distance")
     return _newest(
         Figure(str(row["variant"]), int(row["seed"]), number(row["accuracy"]), likeness(row, fields))
         for row in rows
@@ -188,7 +183,7 @@ def _probed(results: Results, probe: str, settings: Settings) -> list[Row]:
 
 def _figure(row: Row, name: str, value: float, documents: str = "by_document") -> Figure:
     unit = FIGURES[name]
-    fields = _EXTRAPOLATED if "intervention" in row else (*LIKE, "split")
+    fields = _EXTRAPOLATED if "intervention" in row else _FINAL
     like = likeness(row, (*fields, *((TOKENIZER,) if unit == "tokens" else ())))
     return Figure(str(row["variant"]), int(row["seed"]), value, like, row.get(documents), unit)
 
@@ -204,7 +199,3 @@ def _whose(figure: Figure) -> tuple[str, int]:
 
 def _passport(row: Row, name: str) -> Any:
     return (row.get("passport") or {}).get(name, row.get(name))
-
-
-def _dtype(row: Row) -> Any:
-    return _passport(row, "dtype")
