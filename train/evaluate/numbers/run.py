@@ -11,8 +11,8 @@ from ....tokenization.arithmetic_problems import GENERATOR_VERSION, MOST_DIGITS,
 from ...data import CorpusError, TextDataModule
 from ...data.corpus import SPLITS
 from ...data.wikitext import WIKITEXT_NAMES
-from ...runs.evaluation_files import ORIGIN, read_probe, write_probe
-from ...storage import Record
+from ...runs.evaluation_files import NUMBERS_FILE, ORIGIN, read_probe
+from ...storage import Record, write_records
 from ..frame import Settings, corpus_of, progress_bar
 from ..loaded_run import LoadedRun, load_run
 from .answers import are_right, probe_problems, problems_sha256, strata_records
@@ -102,7 +102,7 @@ def probe(folder: str | Path, settings: NumbersSettings, *, allow_classes: bool 
         _text_record(run, settings, card),
         *(_arithmetic_records(run, settings, card) if settings.problems else []),
     ]
-    write_probe(run.folder, records)
+    write_records(run.folder / NUMBERS_FILE, records)
     return records
 
 
