@@ -70,11 +70,9 @@ class LengthSettings(Settings):
 
     @property
     def steps(self) -> int:  # type: ignore[override]
-        """One a record."""
         return len(self.lengths) * len(PROTOCOLS)
 
     def as_words(self) -> list[str]:
-        """The options of ``lmzoo extrapolate`` that ask for the same."""
         return ["--lengths", ",".join(map(str, self.lengths)), "--no_figure"]
 
     def missing(self, run: Path) -> int:

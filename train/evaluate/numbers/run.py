@@ -70,7 +70,6 @@ class NumbersSettings(Settings):
             raise CorpusError(f"{corpus.name} has no {self.split} text to take the loss on numbers from")
 
     def as_passport(self) -> dict[str, Any]:
-        """What decides the figures."""
         return {key: value for key, value in asdict(self).items() if key != "batch_size"}
 
     def missing(self, run: Path) -> int:
