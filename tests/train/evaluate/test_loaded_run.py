@@ -42,7 +42,7 @@ def test_an_unfinished_run_is_loaded_from_its_checkpoint(run, capsys):
     assert "evaluating its checkpoint step-00000003.ckpt" in capsys.readouterr().out.replace("\n", " ")
     assert all(torch.equal(tensor, weights[name]) for name, tensor in loaded.network.state_dict().items())
     (run / "checkpoints" / "step-00000003.ckpt").unlink()
-    with pytest.raises(ConfigError, match="neither model.safetensors nor a checkpoint"):
+    with pytest.raises(ConfigError, match=r"neither model\.safetensors nor a checkpoint"):
         load_run(run)
 
 
@@ -63,5 +63,5 @@ def test_classes_of_others_are_refused_and_the_trainer_is_not_built(run, tmp_pat
 
 
 def test_what_is_no_run_is_refused(tmp_path):
-    with pytest.raises(ConfigError, match="expected the folder of a run, with a config.yaml in it"):
+    with pytest.raises(ConfigError, match=r"expected the folder of a run, with a config\.yaml in it"):
         load_run(tmp_path)
