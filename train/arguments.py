@@ -1,7 +1,9 @@
-"""Words of the command line that several commands read alike."""
+"""What several commands have in common: options, the layout of ``--help``, and how they speak to the user."""
 
 from __future__ import annotations
 
+import logging
+import warnings
 from itertools import groupby
 
 import torch
@@ -40,27 +42,6 @@ def check_device(name: str) -> str:
     return name
 
 
-DESCRIPTIONS = {
-    "fit": "Train a model from a YAML file. Run the same command again to resume a run that was interrupted.",
-    "validate": "Perplexity of a trained run on the validation split.",
-    "test": "Perplexity of a trained run on the test split.",
-}
-
-USAGE = {
-    "fit": """lmzoo fit --config FILE [--run_dir FOLDER] [--KEY VALUE ...]
-
-examples:
-  lmzoo fit --config configs/python-docs/tiny.yaml
-  lmzoo fit --config configs/python-docs/tiny.yaml --model.position ALiBi --trainer.max_steps 50
-  lmzoo fit --config configs/wikitext-2/1m.yaml --run_dir runs/mine     (again: resumes)
-  lmzoo fit --config configs/wikitext-2/1m.yaml --print_config          (every key with its value)
-  lmzoo fit --config configs/wikitext-2/power-law-decay.yaml --init_from runs/1m/seed-0     (fine-tuning)
-  lmzoo fit --model.attention.help SoftmaxAttention                     (the arguments of a part)""",
-    "validate": "lmzoo validate --run_dir FOLDER [--debias] [--KEY VALUE ...]",
-    "test": "lmzoo test --run_dir FOLDER [--debias] [--KEY VALUE ...]",
-}
-
-
 class ExampleFormatter(DefaultHelpFormatter):
     """Fills a description as usual, but leaves its examples, indented below ``Examples:``, as they are."""
 
@@ -76,29 +57,6 @@ def _is_kept(line: str) -> bool:
     return line.startswith("  ") or line in ("", "Example:", "Examples:")
 
 
-# Lightning's "int = so many batches, float = this share": the parser reads 1 as 1.0 where typing has cached the other
-# order of the two, so whole numbers are put back.
-WHOLE_OR_FRACTION = tuple(
-    f"trainer.{key}"
-    for key in (
-        "limit_val_batches",
-        "limit_test_batches",
-        "limit_train_batches",
-        "overfit_batches",
-        "val_check_interval",
-    )
-)
-
-TRAINER_DEFAULTS = {
-    "log_every_n_steps": 10,
-    "val_check_interval": 0.25,
-    "gradient_clip_val": 1.0,
-    "num_sanity_val_steps": 0,
-    "use_distributed_sampler": False,  # the data module deals out samples by rank itself
-    "enable_model_summary": False,
-    "enable_checkpointing": True,
-}
-
 console = Console(highlight=False)
 
 
@@ -106,3 +64,21 @@ console = Console(highlight=False)
 def say(message: str) -> None:
     """Tell the user what is going on, once however many processes there are."""
     console.print(message, soft_wrap=True, markup=False)
+
+
+def quiet_libraries() -> None:
+    """Keep Lightning's advice about things that are so on purpose out of the way of our own messages."""
+    from transformers.utils.logging import disable_progress_bar
+
+    disable_progress_bar()
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    for message in (
+        ".*does not have many workers.*",
+        ".*mid-epoch|.*ended before the epoch ended.*",  # our sampler starts where the run stopped
+        ".*Checkpoint directory.*exists and is not empty.*",
+        ".*`isinstance\\(treespec, LeafSpec\\)`.*",
+        ".*Experiment logs directory.*",
+        ".*recommended to use `self.log.*sync_dist=True.*",  # what we log is summed over the processes already
+    ):
+        warnings.filterwarnings("ignore", message=message)

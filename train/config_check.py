@@ -43,19 +43,26 @@ class ConfigCheck:
     Args:
         keys: all keys, such as :func:`keys_of` gives them.
         places: where each key was written; options of a command line are added.
+        allow_classes: accept class paths outside the trusted packages; a command line may say so too.
         flags: keys that stand on a command line without a value.
         computed: keys that follow from others; they are no options of a command line.
     """
 
     def __init__(
-        self, keys: Keys, places: Places, *, flags: Collection[str] = (), computed: Collection[str] = ()
+        self,
+        keys: Keys,
+        places: Places,
+        *,
+        allow_classes: bool = False,
+        flags: Collection[str] = (),
+        computed: Collection[str] = (),
     ) -> None:
         self.keys = keys
         self.places = places
         self.flags = flags
         self.parameters: dict[str, inspect.Parameter] = flatten(keys)
         self.options = [key for key in self.parameters if key not in computed]
-        self.allow_classes = False
+        self.allow_classes = allow_classes
         self._checked: list[tuple[str, Any, Any]] = []  # key, value and annotation; arguments before their part
 
     # -- the command line ---------------------------------------------------------------------------------------
@@ -71,7 +78,7 @@ class ConfigCheck:
         options: list[tuple[str, str]] = []
         shown: list[str] = []
         remaining = list(words)
-        self.allow_classes = "--allow_classes" in remaining
+        self.allow_classes |= "--allow_classes" in remaining
         while remaining:
             word = remaining.pop(0)
             name, equals, value = word.partition("=")
@@ -82,20 +89,21 @@ class ConfigCheck:
                 continue
             if key in self.flags:
                 if equals:
-                    raise ConfigError(f"expected no value, got {value!r}", key=name, place=COMMAND_LINE)
+                    raise self._error(f"expected no value, got {value!r}", name)
                 options.append((key, "true"))
                 continue
             if not equals and remaining and not remaining[0].startswith("--"):
                 value = remaining.pop(0)
             if name in ("--config", "-c"):
                 if not value:
-                    raise ConfigError("expected a YAML file after it", key=name, place=COMMAND_LINE)
+                    raise self._error("expected a YAML file after it", name)
                 files.append(value)
             elif not name.startswith("--"):
                 raise ConfigError(f"unknown option {word}", place=COMMAND_LINE)
             elif part != key and self._takes_class(part):
                 if value and part not in CLASS_KEYS:
-                    value = public_path(self._find_class(value, part_base(self._type_of(part)), key, COMMAND_LINE))
+                    self.places.of_key[key] = COMMAND_LINE
+                    value = public_path(self._find_class(value, part_base(self._type_of(part)), key))
                 shown += [name, value] if value else [name]
             else:
                 options.append((key, value))
@@ -110,9 +118,9 @@ class ConfigCheck:
             if slot is None or (key != slot and not self._takes_class(slot)):
                 known = [f"--{k}" for k in ("config", "print_config", *self.options)]
                 close = ", ".join(nearest(f"--{name}", known))
-                raise self._error(f"unknown option; nearest valid options: {close}", f"--{name}", COMMAND_LINE)
+                raise self._error(f"unknown option; nearest valid options: {close}", f"--{name}")
             if not text:
-                raise self._error("expected a value after it", f"--{name}", COMMAND_LINE)
+                raise self._error("expected a value after it", f"--{name}")
             *groups, last = slot.split(".")
             mapping = config
             for depth, group in enumerate(groups, start=1):
@@ -144,7 +152,7 @@ class ConfigCheck:
             return [*old[:-1], merge({slot: old[-1]}, {slot: spec})[slot]]
         if base is not None and "class_path" in spec:
             self.places.of_key[slot] = COMMAND_LINE
-            cls = self._find_class(spec["class_path"], base, slot, COMMAND_LINE)
+            cls = self._find_class(spec["class_path"], base, slot)
             if isinstance(old, Mapping) and isinstance(old.get("init_args"), Mapping):
                 # a part of another class keeps the arguments that its class takes as well
                 kept = {name: value for name, value in old["init_args"].items() if name in init_parameters(cls)}
@@ -203,7 +211,7 @@ class ConfigCheck:
         if not isinstance(arguments, Mapping):
             raise self._error(f"expected a mapping of arguments, got {arguments!r}", f"{key}.init_args")
         if "class_path" in spec:
-            cls = self._find_class(spec["class_path"], base, key, self.places.find(f"{key}.class_path"))
+            cls = self._find_class(spec["class_path"], base, key)
         elif isinstance(parameter.default, type):
             cls = parameter.default
         else:
@@ -220,7 +228,7 @@ class ConfigCheck:
             parameter = parameters[name]
             names_object = isinstance(value, str) and _DOTTED.fullmatch(value)
             if names_object and _alternatives(parameter.annotation)[0] is not str:  # jsonargparse would import it
-                self._refuse_foreign(value, key, self.places.find(key))
+                self._refuse_foreign(value, key)
             return self._value(value, parameter, key)
         if not any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
             raise self._unknown(key, name, parameters)
@@ -232,56 +240,52 @@ class ConfigCheck:
         if isinstance(value, str) and not self.allow_classes and key.startswith(CLASS_KEYS):
             if value.endswith((".yaml", ".yml", ".json")):
                 raise self._error("expected the object itself, not another file", key)
-            self._refuse_foreign(value, key, self.places.find(key))
+            self._refuse_foreign(value, key)
         elif isinstance(value, Mapping):
             if isinstance(value.get("class_path"), str):
-                self._refuse_foreign(value["class_path"], key, self.places.find(key))
+                self._refuse_foreign(value["class_path"], key)
             for name, inner in value.items():
                 self._trust(inner, f"{key}.{name}")
         elif isinstance(value, list):
             for inner in value:
                 self._trust(inner, key)
 
-    def _refuse_foreign(self, path: str, key: str, place: str | None) -> None:
+    def _refuse_foreign(self, path: str, key: str) -> None:
         """Raise unless a class path is a bare name or leads into a trusted package."""
         if self.allow_classes or "." not in path or any(path == p or path.startswith(f"{p}.") for p in TRUSTED):
             return
-        raise ConfigError(
-            f"{path} is outside lmzoo, and loading it would run its code; "
-            "add --allow_classes to the command line if you trust it",
-            key=key,
-            place=place,
-        )
+        message = f"{path} is outside lmzoo, and loading it would run its code"
+        raise self._error(f"{message}; add --allow_classes to the command line if you trust it", key)
 
-    def _find_class(self, name: Any, base: type | None, key: str, place: str | None) -> type:
+    def _find_class(self, name: Any, base: type | None, key: str) -> type:
         """The class a ``class_path`` names; raises with the nearest parts that fit the slot.
 
         A class outside the trusted packages is not even imported unless ``allow_classes``.
         """
         assert base is not None
         fitting = parts_of(base)
-        if not isinstance(name, str):
-            raise ConfigError(f"expected the name of a class, got {name!r}", key=key, place=place)
-        if name in fitting:
+        if isinstance(name, str) and name in fitting:
             return fitting[name]
-        module_name, dot, class_name = name.rpartition(".")
+        module_name, dot, class_name = str(name).rpartition(".")
         choices = ", ".join(nearest(class_name, fitting))
-        if not dot:
-            if name in layers.__all__:
-                message = f"{name} does not fit here; what fits: {', '.join(sorted(fitting))}"
+        if not isinstance(name, str):
+            message = f"expected the name of a class, got {name!r}"
+        elif not dot and name in layers.__all__:
+            message = f"{name} does not fit here; what fits: {', '.join(sorted(fitting))}"
+        elif not dot:
+            message = f"no part is called {name}; nearest valid names: {choices}"
+        else:
+            self._refuse_foreign(name, key)
+            try:
+                cls = getattr(importlib.import_module(module_name), class_name)
+            except (ImportError, AttributeError) as error:
+                hint = "a file of your own is found in the folder in which the command is given"
+                message = f"cannot import {name} ({error}); {hint}; nearest parts of lmzoo: {choices}"
             else:
-                message = f"no part is called {name}; nearest valid names: {choices}"
-            raise ConfigError(message, key=key, place=place)
-        self._refuse_foreign(name, key, place)
-        try:
-            cls = getattr(importlib.import_module(module_name), class_name)
-        except (ImportError, AttributeError) as error:
-            hint = "a file of your own is found in the folder in which the command is given"
-            message = f"cannot import {name} ({error}); {hint}; nearest parts of lmzoo: {choices}"
-            raise ConfigError(message, key=key, place=place) from None
-        if not (isinstance(cls, type) and issubclass(cls, base)):
-            raise ConfigError(f"expected a subclass of {base.__name__}, got {name}", key=key, place=place)
-        return cls
+                if isinstance(cls, type) and issubclass(cls, base):
+                    return cls
+                message = f"expected a subclass of {base.__name__}, got {name}"
+        raise ConfigError(message, key=key, place=self.places.find(f"{key}.class_path"))
 
     # -- errors -------------------------------------------------------------------------------------------------
 
@@ -302,8 +306,9 @@ class ConfigCheck:
                     return key
         return argument
 
-    def _error(self, message: str, key: str, place: str | None = None) -> ConfigError:
-        return ConfigError(message, key=key, place=place or self.places.find(key))
+    def _error(self, message: str, key: str) -> ConfigError:
+        """An error about a key, or about an option as it was written."""
+        return ConfigError(message, key=key, place=COMMAND_LINE if key.startswith("-") else self.places.find(key))
 
     def _unknown(self, key: str, name: Any, known: Iterable[str]) -> ConfigError:
         return self._error(f"unknown key; nearest valid keys: {', '.join(nearest(str(name), known)) or 'none'}", key)

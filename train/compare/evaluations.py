@@ -12,9 +12,9 @@ from rich.console import Console
 from ..evaluate.extrapolate.evaluate import LengthSettings
 from ..runs.folder import RunFolder
 from .comparison import ComparisonFile, PlannedRun
-from .executors import Executor, LocalExecutor, Work, needs_of
-from .pool import Pool
-from .progress import EvaluationProgress
+from .display import Display
+from .executors import Executor, LocalExecutor, needs_of
+from .jobs import Job, carry_out
 
 
 @dataclass(frozen=True)
@@ -63,66 +63,27 @@ def evaluate_all(
         program: the words before a command; this Python's ``lmzoo`` by default.
         allow_classes: passed on.
     """
+    options = ("--allow_classes",) if allow_classes else ()
+
+    def job(run: PlannedRun, asked: Evaluation) -> Job:
+        folder = run.folder.resolve()
+        return Job(
+            label=f"{run.label}, lmzoo {asked.command}",
+            kind=asked.command,
+            folder=folder,
+            words=(*program, asked.command, str(folder), *asked.options, *options),
+            needs=needs_of(run.config).alone(),
+            steps=asked.steps,
+            count=lambda: asked.steps - asked.missing(folder),
+        )
+
     finished = [run for run in runs if RunFolder(run.folder).finished]
     waiting = [(run, asked) for asked in evaluations for run in finished if asked.missing(run.folder)]
-    options = ("--allow_classes",) if allow_classes else ()
-    with EvaluationProgress(sum(asked.steps for _, asked in waiting), len(waiting), console) as progress:
-        jobs = [Answer(run, asked, progress, program=program, options=options) for run, asked in waiting]
-        Pool(executor or LocalExecutor()).run(jobs)
-    return [f"{job.run.label}: lmzoo {job.asked.command} failed: {job.trouble}" for job in jobs if job.trouble]
-
-
-class Answer:
-    """The answer of one run to one question, as a job.
-
-    Args:
-        run: a finished run.
-        asked: the question.
-        progress: told what becomes of it.
-        program: the words before the command.
-        options: the words after those of the question.
-
-    Attributes:
-        trouble: why it failed, after its end; empty if it did not.
-    """
-
-    def __init__(
-        self,
-        run: PlannedRun,
-        asked: Evaluation,
-        progress: EvaluationProgress,
-        *,
-        program: Sequence[str],
-        options: Sequence[str],
-    ) -> None:
-        self.run = run
-        self.asked = asked
-        self.progress = progress
-        self.program = program
-        self.options = options
-        self.trouble = ""
-        self._name = f"{run.label}, lmzoo {asked.command}"
-
-    @property
-    def folder(self) -> Path:
-        """The run's folder."""
-        return self.run.folder
-
-    def start(self, executor: Executor) -> Work:
-        """Hand the command over."""
-        folder = self.folder.resolve()
-        words = [*self.program, self.asked.command, str(folder), *self.asked.options, *self.options]
-        return executor.start(words, folder / "log.txt", needs_of(self.run.config).alone())
-
-    def delayed(self) -> None:
-        self.progress.delayed(self._name)
-
-    def begun(self) -> None:
-        self.progress.started(self._name, self.asked.steps)
-
-    def going_on(self) -> None:
-        self.progress.going_on(self._name, self.asked.steps - self.asked.missing(self.folder))
-
-    def ended(self, reason: str, seconds: float) -> None:
-        self.trouble = reason
-        self.progress.ended(self._name, self.asked.steps, reason, seconds)
+    jobs = [job(run, asked) for run, asked in waiting]
+    with Display(jobs, console) as display:
+        carry_out(jobs, executor or LocalExecutor(), display.tell)
+    return [
+        f"{run.label}: lmzoo {asked.command} failed: {job.reason}"
+        for (run, asked), job in zip(waiting, jobs, strict=True)
+        if job.reason
+    ]

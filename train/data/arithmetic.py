@@ -7,8 +7,7 @@ from dataclasses import asdict, dataclass, field
 
 from ...errors import require
 from ...tokenization.arithmetic_problems import DEFAULT_MIX, GENERATOR_VERSION, MOST_DIGITS, ArithmeticProblems
-from .corpus import Corpus, at_least
-from .words import WordRule
+from .corpus import Corpus, WordRule, at_least
 
 LINES = 16
 """Problems in a document."""

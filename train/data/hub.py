@@ -8,9 +8,8 @@ from collections.abc import Iterator
 from functools import cached_property
 from typing import Any
 
-from .corpus import WITHOUT, Corpus, CorpusError, MissingSplitError
+from .corpus import WITHOUT, Corpus, CorpusError, MissingSplitError, WordRule
 from .files import split_of
-from .words import WordRule
 
 _ALIASES = {"train": ("train",), "validation": ("validation", "valid", "val", "dev"), "test": ("test",)}
 _GO_ON = (

@@ -12,9 +12,8 @@ from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
 
-from .corpus import Corpus, CorpusError
+from .corpus import Corpus, CorpusError, WordRule
 from .files import split_of
-from .words import WordRule
 
 DUPLICATE_LENGTH = 80
 """Paragraphs of at least this many characters stand in the corpus once."""

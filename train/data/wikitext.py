@@ -7,11 +7,9 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from .articles import wikitext_articles
-from .corpus import SPLITS, WITHOUT, Corpus, CorpusError, MissingSplitError
+from .corpus import SPLITS, WITHOUT, Corpus, CorpusError, MissingSplitError, WordRule
+from .files import PACKED, file_stamp, read_lines, wikitext_articles
 from .hub import hub_offline, hub_rows
-from .reading import PACKED, file_stamp, read_lines
-from .words import WordRule
 
 # In this order: the marked signs first, since they are exact; spacing that needs a guess after it.
 _RULES: tuple[tuple[re.Pattern[str], str], ...] = tuple(

@@ -22,9 +22,8 @@ from ..config import Config, load_yaml
 from ..data import CorpusError, load_source
 from ..data.arithmetic import ArithmeticSettings
 from ..data.cache import cache_root
-from ..data.corpus import SPLITS, Corpus
-from ..data.facts import text_facts
-from ..data.withheld import Withheld
+from ..data.corpus import SPLITS, Corpus, text_facts
+from ..data.sources import Withheld
 from ..runs.evaluation_files import WEIGHTS_FILE, Origin, file_sha256, has_origin
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64, "bfloat16": torch.bfloat16}

@@ -11,6 +11,8 @@ from rich.console import Console
 from rich.text import Text
 
 from ...errors import require
+from ...layers import Head
+from ...layers.common.part import defines
 from ...models import sample_tokens
 from ..arguments import ExampleFormatter
 from ..data.tokenizer_cache import any_tokenizer
@@ -77,7 +79,7 @@ def generate(
     torch.manual_seed(seed)
     sampling = {"do_sample": True, "temperature": temperature, "top_k": top_k, "top_p": top_p}
     head = getattr(getattr(model, "decoder", None), "head", None)
-    if temperature > 0 and top_k == 0 and top_p == 1.0 and hasattr(head, "sample"):
+    if temperature > 0 and top_k == 0 and top_p == 1.0 and defines(head, Head.sample):
         # the whole distribution is asked for, which such a head draws from without a column for each token
         how: dict[str, Any] = {"eos_token_id": model.generation_config.eos_token_id, "temperature": temperature}
         output = sample_tokens(model.decoder, torch.tensor([ids]), max_new_tokens=max_new_tokens, **how)

@@ -17,13 +17,12 @@ from torch import Tensor
 from ...errors import ConfigError
 from ...models import Decoder, LMZooForCausalLM
 from ...tokenization import tokenizer_sha256
-from ..arguments import say
+from ..arguments import quiet_libraries, say
 from ..config import Config, Places, load_run_config
 from ..config_check import ConfigCheck, keys_of
 from ..data import TextDataModule
 from ..data.tokenizer_cache import load_tokenizer
 from ..fit.module import LanguageModule
-from ..fit.progress import quiet_libraries
 from ..runs.environment import model_passport
 from ..runs.evaluation_files import WEIGHTS_FILE, Origin, file_sha256
 from ..runs.folder import RunFolder

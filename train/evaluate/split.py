@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from ...errors import ConfigError
 from ..config import differing_keys, load_yaml
-from ..fit.export import LOSS_FILE, read_log_weight
+from ..fit.checkpoint import LOSS_FILE, read_log_weight
 from ..fit.lightning_cli import TrainingCLI
 from ..fit.records import show_records, split_record
 from ..storage import finite

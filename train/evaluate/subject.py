@@ -15,7 +15,7 @@ from ...models import LMZooForCausalLM
 from ..config import load_yaml
 from ..data.cache import cache_root
 from ..data.corpus import SPLITS
-from ..data.prepare import prepare_split
+from ..data.encode import prepare_split
 from ..data.tokenizer_cache import load_tokenizer
 from ..data.wikitext import WikiText
 from ..runs.evaluation_files import RECORDS_FILE

@@ -14,7 +14,7 @@ from torch import Tensor
 from ...errors import require
 from ...layers.common.corpus_statistics import CorpusStatistics
 from ..data import TextDataModule
-from ..data.prepared import PreparedSplit
+from ..data.encode import PreparedSplit
 
 
 def corpus_statistics(data: TextDataModule, embedding: Tensor | None = None) -> CorpusStatistics:

@@ -19,7 +19,7 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 
 from ...errors import ArgumentError, ConfigError, require
-from ..arguments import DESCRIPTIONS, TRAINER_DEFAULTS, USAGE, WHOLE_OR_FRACTION
+from ..arguments import quiet_libraries
 from ..config import Config, Places, flatten, load_run_config, merge
 from ..config_check import COMMAND_LINE, ConfigCheck, Keys, keys_of
 from ..data import TextDataModule
@@ -27,10 +27,52 @@ from ..data.tokenizer_cache import load_tokenizer
 from ..runs.folder import RunFolder
 from .checkpoint import AtomicCheckpointIO, ResumeCheckpoint
 from .init_from import InitialModel, check_number_embedding, tokenizer_arguments
-from .metrics_log import MetricsLog
+from .metrics_log import MetricsLog, progress_callback
 from .module import LanguageModule
 from .processes import SHARDED, ShardedStrategy, check_strategy
-from .progress import progress_callback, quiet_libraries
+
+DESCRIPTIONS = {
+    "fit": "Train a model from a YAML file. Run the same command again to resume a run that was interrupted.",
+    "validate": "Perplexity of a trained run on the validation split.",
+    "test": "Perplexity of a trained run on the test split.",
+}
+
+USAGE = {
+    "fit": """lmzoo fit --config FILE [--run_dir FOLDER] [--KEY VALUE ...]
+
+examples:
+  lmzoo fit --config configs/python-docs/tiny.yaml
+  lmzoo fit --config configs/python-docs/tiny.yaml --model.position ALiBi --trainer.max_steps 50
+  lmzoo fit --config configs/wikitext-2/1m.yaml --run_dir runs/mine     (again: resumes)
+  lmzoo fit --config configs/wikitext-2/1m.yaml --print_config          (every key with its value)
+  lmzoo fit --config configs/wikitext-2/power-law-decay.yaml --init_from runs/1m/seed-0     (fine-tuning)
+  lmzoo fit --model.attention.help SoftmaxAttention                     (the arguments of a part)""",
+    "validate": "lmzoo validate --run_dir FOLDER [--debias] [--KEY VALUE ...]",
+    "test": "lmzoo test --run_dir FOLDER [--debias] [--KEY VALUE ...]",
+}
+
+# Lightning's "int = so many batches, float = this share": the parser reads 1 as 1.0 where typing has cached the other
+# order of the two, so whole numbers are put back.
+WHOLE_OR_FRACTION = tuple(
+    f"trainer.{key}"
+    for key in (
+        "limit_val_batches",
+        "limit_test_batches",
+        "limit_train_batches",
+        "overfit_batches",
+        "val_check_interval",
+    )
+)
+
+TRAINER_DEFAULTS = {
+    "log_every_n_steps": 10,
+    "val_check_interval": 0.25,
+    "gradient_clip_val": 1.0,
+    "num_sanity_val_steps": 0,
+    "use_distributed_sampler": False,  # the data module deals out samples by rank itself
+    "enable_model_summary": False,
+    "enable_checkpointing": True,
+}
 
 # what follows from other keys: no options of a command line
 _LINKED = ("model.seed", "data.seed", "model.vocab_size")

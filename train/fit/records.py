@@ -10,9 +10,8 @@ from torch import Tensor
 
 from ..arguments import console, say
 from ..runs import environment
+from ..storage import Record
 from .lightning_cli import TrainingCLI
-
-Record = dict[str, Any]
 
 _COUNTED = ("tokens", "words", "bytes")
 

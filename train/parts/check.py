@@ -28,14 +28,13 @@ from torch import nn
 
 from ...errors import ArgumentError, ConfigError, nearest
 from ...layers.testing import SLOTS, Candidate, Outcome, Promise, Slot, slot_of, try_promise
-from ...layers.testing.attention_promises import COMPILATION
+from ...layers.testing.attention_checks import COMPILATION
 from ...models import build
 from ...models.contract import described, model_promises, sizes_of
-from ..arguments import ExampleFormatter
+from ..arguments import ExampleFormatter, quiet_libraries
 from ..config import write_yaml
 from ..config_check import init_parameters, part_base
 from ..fit.lightning_cli import TrainingCLI
-from ..fit.progress import quiet_libraries
 from ..own_code import importable, load_class
 from ..runs.environment import environment
 from ..storage import finite, write_atomically

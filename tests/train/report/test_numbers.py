@@ -4,7 +4,8 @@ import json
 
 import pytest
 from lmzoo.train.evaluate.numbers.answers import share
-from lmzoo.train.evaluate.numbers.tables import number_plots, number_tables
+from lmzoo.train.evaluate.numbers.plots import number_plots
+from lmzoo.train.evaluate.numbers.tables import number_tables
 from lmzoo.train.report.write import write_report
 from lmzoo.train.runs.load import load_comparison
 

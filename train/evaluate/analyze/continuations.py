@@ -15,7 +15,7 @@ from transformers import PreTrainedTokenizerBase
 
 from ....errors import ConfigError
 from ....models import LMZooForCausalLM
-from ...data.prepared import PreparedSplit
+from ...data.encode import PreparedSplit
 from ...storage import Record
 
 Continuation = Sequence[Hashable]

@@ -187,9 +187,7 @@ def _decile_records(run: LoadedRun, split: str, card: Record) -> list[Record]:
 
 def _debiased(head: Head, loss: Loss, token_counts: npt.NDArray[np.int64]) -> dict[str, Head]:
     """The head without the shift that the loss gives its optimum; none where the loss gives none."""
-    use_corpus = getattr(loss, "use_corpus", None)
-    if callable(use_corpus):
-        use_corpus(CorpusStatistics(torch.from_numpy(token_counts)))
+    loss.use_corpus(CorpusStatistics(torch.from_numpy(token_counts)))
     log_weight = loss.log_weight()
     return {} if log_weight is None else {"debiased": head.debias(log_weight)}
 

@@ -10,8 +10,8 @@ import numpy as np
 from transformers import PreTrainedTokenizerBase
 
 from ....errors import require
+from ...data.corpus import TextHash
 from ...data.encode import separator_id
-from ...data.facts import TextHash
 from .protocols import Windows
 from .stream import Text, TextStream, check_documents
 

@@ -13,9 +13,8 @@ import numpy.typing as npt
 from transformers import PreTrainedTokenizerBase
 
 from ....errors import require
-from ...data.encode import SplitEncoder
-from ...data.prepared import PreparedSplit
-from ...data.words import WordRule
+from ...data.corpus import WordRule
+from ...data.encode import PreparedSplit, SplitEncoder
 
 Ints = npt.NDArray[np.int64]
 
@@ -31,7 +30,7 @@ class TextStream:
         document: index of the document a token belongs to, ascending, (N,).
         bytes, words: bytes and words of the original text that a token stands for, (N,); 0 where it is not scored.
         documents: how many there are.
-        text_sha256: hash of the documents, see :class:`~lmzoo.train.data.facts.TextHash`.
+        text_sha256: hash of the documents, see :class:`~lmzoo.train.data.encode.TextHash`.
         word_rule: how words were counted.
     """
 
