@@ -9,7 +9,6 @@ from typing import Any
 
 import torch
 from jsonargparse import ArgumentParser, DefaultHelpFormatter
-from lightning.fabric.utilities.rank_zero import rank_zero_only
 from rich.console import Console
 
 from ..errors import ArgumentError, require
@@ -77,10 +76,12 @@ def _is_kept(line: str) -> bool:
 console = Console(highlight=False)
 
 
-@rank_zero_only
 def say(message: str) -> None:
     """Tell the user what is going on, once however many processes there are."""
-    console.print(message, soft_wrap=True, markup=False)
+    # imported late: it takes seconds, and commands that do not train need it nowhere else
+    from lightning.fabric.utilities.rank_zero import rank_zero_only
+
+    rank_zero_only(console.print)(message, soft_wrap=True, markup=False)
 
 
 def quiet_libraries() -> None:

@@ -118,8 +118,9 @@ def any_process(trainer: pl.Trainer, asked: bool) -> bool:
 def check_strategy(settings: dict[str, Any]) -> None:
     """Raise :class:`ArgumentError` for trainer settings under which a run of several processes would come out wrong.
 
-    ``fsdp`` is ours (:class:`ShardedStrategy`). Lightning's own sharding strategies leave no process with the whole model, which
-    scoring and the export need. Processes that are spawned or forked hand back weights, but not what was logged.
+    ``fsdp`` is ours (:class:`ShardedStrategy`). Lightning's own sharding strategies leave no process with the whole
+    model, which scoring and the export need. Processes that are spawned or forked hand back weights, but not what was
+    logged.
     """
     strategy = settings["strategy"]
     name = strategy if isinstance(strategy, str) else type(strategy).__name__.lower()
