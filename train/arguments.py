@@ -8,7 +8,6 @@ from itertools import groupby
 
 import torch
 from jsonargparse import DefaultHelpFormatter
-from lightning.fabric.utilities.rank_zero import rank_zero_only
 from rich.console import Console
 
 from ..errors import ArgumentError, require
@@ -60,10 +59,11 @@ def _is_kept(line: str) -> bool:
 console = Console(highlight=False)
 
 
-@rank_zero_only
 def say(message: str) -> None:
     """Tell the user what is going on, once however many processes there are."""
-    console.print(message, soft_wrap=True, markup=False)
+    from lightning.fabric.utilities.rank_zero import rank_zero_only  # loading Lightning takes seconds
+
+    rank_zero_only(console.print)(message, soft_wrap=True, markup=False)
 
 
 def quiet_libraries() -> None:
