@@ -52,7 +52,8 @@ class Settings(ABC):
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-ready, and as a comparison file has it."""
-        return asdict(self)  # type: ignore[call-overload, no-any-return]
+        content: dict[str, Any] = asdict(self)  # type: ignore[call-overload]
+        return {key: list(value) if isinstance(value, tuple) else value for key, value in content.items()}
 
     def as_words(self) -> list[str]:
         """The options of the command that ask for the same."""

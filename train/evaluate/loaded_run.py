@@ -51,12 +51,10 @@ class LoadedRun:
 
     @property
     def network(self) -> Decoder:
-        """The decoder."""
         return self.module.network
 
     @property
     def seed(self) -> int:
-        """Of its training."""
         return int(self.config["seed_everything"])
 
     def passport(self, split: str | None = None) -> dict[str, Any]:

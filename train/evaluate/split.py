@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 
 from ...errors import ConfigError
@@ -10,7 +9,7 @@ from ..config import differing_keys, load_yaml
 from ..fit.checkpoint import LOSS_FILE, read_log_weight
 from ..fit.lightning_cli import TrainingCLI
 from ..fit.records import show_records, split_record
-from ..storage import finite
+from ..storage import append_record
 from .loaded_run import load_weights
 
 
@@ -28,8 +27,7 @@ def main(split_command: str, arguments: Sequence[str]) -> int:
     split = "validation" if split_command == "validate" else "test"
     record = split_record(cli, split, log_weight=log_weight)
     if cli.trainer.is_global_zero:
-        with (cli.run.folder / "evaluations.jsonl").open("a", encoding="utf-8") as stream:
-            stream.write(json.dumps(finite(record), allow_nan=False) + "\n")
+        append_record(cli.run.folder / "evaluations.jsonl", record)
         show_records([record])
     return 0
 

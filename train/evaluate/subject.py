@@ -56,7 +56,6 @@ class Subject:
 
     @property
     def name(self) -> str:
-        """The label as a folder's name."""
         return self.label.replace("/", "_")
 
     def records_file(self, output: str | Path | None) -> Path:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypedDict
 
 from ...errors import ConfigError
 from ..arguments import say
-from ..storage import Record, finite, write_records
+from ..storage import Record, finite
 
 WEIGHTS_FILE = "model.safetensors"
 RECORDS_FILE = "extrapolation.jsonl"
@@ -112,11 +112,6 @@ def known_records(file: Path | None) -> dict[str, Record]:
     """The records of a file by their :func:`identity`."""
     records: Iterable[Record] = [] if file is None else read_records(file)
     return {identity(record, record["passport"]): record for record in records}
-
-
-def write_probe(run: Path, records: Sequence[Record]) -> None:
-    """Write ``numbers.jsonl`` into a run's folder, atomically."""
-    write_records(run / NUMBERS_FILE, records)
 
 
 def read_probe(run: Path) -> list[Record]:

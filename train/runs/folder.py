@@ -84,11 +84,9 @@ class RunFolder:
         return self.results_file.is_file()
 
     def results(self) -> dict[str, Any]:
-        """The content of ``results.json``."""
         return self._read(self.results_file, "; delete it to finish the run again")
 
     def origin(self) -> dict[str, Any]:
-        """The content of ``init_from.json``."""
         return self._read(self.origin_file)
 
     @staticmethod

@@ -82,7 +82,6 @@ class Run:
         return f"{text} (first seen in {layer})" if layer else text
 
     def rows(self, split: str) -> list[Row]:
-        """The metric rows of one split."""
         return [row for row in self.metrics if row["split"] == split]
 
 
@@ -123,7 +122,6 @@ class Comparison:
 
     @property
     def finished(self) -> list[Run]:
-        """The runs that have results."""
         return [run for run in self.runs if run.state == "finished"]
 
     @property

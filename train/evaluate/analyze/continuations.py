@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
 from collections.abc import Callable, Collection, Hashable, Iterator, Sequence
 from dataclasses import dataclass
@@ -143,7 +142,8 @@ def continue_prompts(
     """
     device = next(model.parameters()).device
     written = []
-    with _seeded(seed, device):
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(seed)
         for batch in prompts.split(BATCH_SIZE):
             given = batch.to(device)
             output = model.generate(
@@ -156,13 +156,6 @@ def continue_prompts(
             written.append(output[:, given.size(1) :].cpu())
             advance(len(batch))
     return torch.cat(written)
-
-
-@contextlib.contextmanager
-def _seeded(seed: int, device: torch.device) -> Iterator[None]:
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        torch.manual_seed(seed)
-        yield
 
 
 def continuation_record(

@@ -28,7 +28,7 @@ from ...runs.evaluation_files import (
 from ...storage import Record, append_record
 from ..frame import Advance, Settings, corpus_of, progress_bar, usual_split
 from ..interventions import Intervention
-from .conventions import CONVENTIONS, convention_stream, fairseq_windows, lm_eval_windows
+from .conventions import CONVENTIONS, fairseq_stream, fairseq_windows, lm_eval_stream, lm_eval_windows
 from .passport import check_lengths, model_passport, origin_of, text_passport
 from .protocols import PROTOCOLS, Windows, Within, fixed_target, non_overlapping, sliding
 from .scorers import score, scorer_for
@@ -70,11 +70,9 @@ class LengthSettings(Settings):
 
     @property
     def steps(self) -> int:  # type: ignore[override]
-        """One a record."""
         return len(self.lengths) * len(PROTOCOLS)
 
     def as_words(self) -> list[str]:
-        """The options of ``lmzoo extrapolate`` that ask for the same."""
         return ["--lengths", ",".join(map(str, self.lengths)), "--no_figure"]
 
     def missing(self, run: Path) -> int:
@@ -158,17 +156,13 @@ def extrapolate(
     _check_numbers(stride, targets, batch_tokens, lengths, names)
     require(within in ("text", "document"), "within", "text or document", within)
     # protocols share a stream, and conventions have streams of their own
-    streams = {
-        convention: convention_stream(convention, tokenizer, text.documents)
-        if convention
-        else text_stream(tokenizer, text)
-        for convention in dict.fromkeys(name if name in CONVENTIONS else None for name in names)
-    }
+    makers = {"lm-eval": lm_eval_stream, "fairseq": fairseq_stream}
+    streams = {make: make(tokenizer, text) for make in dict.fromkeys(makers.get(name, text_stream) for name in names)}
     said = None if intervention is None else intervention.describe()
     card = model_passport(model, tokenizer, train_length=train_length, seed=seed)
     jobs = []
     for name in names:
-        stream = streams[name if name in CONVENTIONS else None]
+        stream = streams[makers.get(name, text_stream)]
         origin = origin_of(model, VERSION, text, stream)
         passport = {**text_passport(stream, text), **card, ORIGIN: origin}
         for length in sorted(lengths):

@@ -46,13 +46,10 @@ class TextStream:
     def __len__(self) -> int:
         return len(self.tokens)
 
-    def totals(self) -> dict[str, int]:
-        """Tokens, words and bytes of all that can be scored."""
-        return {
-            "tokens": int(self.scored.sum()),
-            "words": int(self.words[self.scored].sum()),
-            "bytes": int(self.bytes[self.scored].sum()),
-        }
+    @property
+    def targets(self) -> int:
+        """How many tokens can be scored."""
+        return int(self.scored.sum())
 
 
 @dataclass(frozen=True)

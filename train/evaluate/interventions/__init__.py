@@ -16,16 +16,6 @@ from ....layers.attention.visibility import KeySelection
 from .attention_limits import AttentionWindow, ElectedKeys
 from .position_changes import PowerChange, RotaryRule
 
-__all__ = [
-    "OPTIONS",
-    "Intervention",
-    "Interventions",
-    "add_intervention_arguments",
-    "intervention_from",
-    "parse_interventions",
-    "slug",
-]
-
 OPTIONS: dict[str, str] = {
     "rotary_extension": "rule and factor that stretch rotary positions, such as linear:4, ntk:4, yarn:4, truncated:4; "
     "yarn and truncated take the training length from the model, or as a third number: yarn:4:512",

@@ -37,11 +37,9 @@ class AttentionWindow:
         require(self.window >= 1, "window", "an integer of at least 1", self.window)
 
     def describe(self) -> str:
-        """``window=W``."""
         return f"window={self.window}"
 
     def __call__(self, model: nn.Module) -> AbstractContextManager[None]:
-        """The context in which ``model`` has the window."""
         layers = attention_layers(model)
         if not layers:
             return limited_attention(_of_the_library(model, "window"), "window", window=self.window)
@@ -65,12 +63,10 @@ class ElectedKeys:
     selection: KeySelection
 
     def describe(self) -> str:
-        """``select_keys=k, select_recent=..., select_sinks=...``."""
         s = self.selection
         return f"select_keys={s.keys}, select_recent={s.recent}, select_sinks={s.sinks}"
 
     def __call__(self, model: nn.Module) -> AbstractContextManager[None]:
-        """The context in which the rows of ``model`` elect their keys."""
         layers = attention_layers(model)
         if not layers:
             return limited_attention(_of_the_library(model, "select_keys"), "select_keys", selection=self.selection)

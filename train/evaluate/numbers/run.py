@@ -11,8 +11,8 @@ from ....tokenization.arithmetic_problems import GENERATOR_VERSION, MOST_DIGITS,
 from ...data import CorpusError, TextDataModule
 from ...data.corpus import SPLITS
 from ...data.wikitext import WIKITEXT_NAMES
-from ...runs.evaluation_files import ORIGIN, read_probe, write_probe
-from ...storage import Record
+from ...runs.evaluation_files import NUMBERS_FILE, ORIGIN, read_probe
+from ...storage import Record, write_records
 from ..frame import Settings, corpus_of, progress_bar
 from ..loaded_run import LoadedRun, load_run
 from .answers import are_right, probe_problems, problems_sha256, strata_records
@@ -70,7 +70,6 @@ class NumbersSettings(Settings):
             raise CorpusError(f"{corpus.name} has no {self.split} text to take the loss on numbers from")
 
     def as_passport(self) -> dict[str, Any]:
-        """What decides the figures."""
         return {key: value for key, value in asdict(self).items() if key != "batch_size"}
 
     def missing(self, run: Path) -> int:
@@ -102,7 +101,7 @@ def probe(folder: str | Path, settings: NumbersSettings, *, allow_classes: bool 
         _text_record(run, settings, card),
         *(_arithmetic_records(run, settings, card) if settings.problems else []),
     ]
-    write_probe(run.folder, records)
+    write_records(run.folder / NUMBERS_FILE, records)
     return records
 
 

@@ -81,7 +81,6 @@ class CopyProbe(Probe):
         return ids
 
     def measure(self, model: ProbeModel, length: int, seed: int, advance: Advance) -> list[Record]:
-        """One record a distance."""
         return [self._record(model, length, distance, seed, advance) for distance in self.distances(length)]
 
     def _record(self, model: ProbeModel, length: int, distance: int, seed: int, advance: Advance) -> Record:

@@ -110,7 +110,6 @@ class PasskeyProbe(Probe):
         return torch.tensor(prefixes), torch.tensor(answers).transpose(0, 1)
 
     def measure(self, model: ProbeModel, length: int, seed: int, advance: Advance) -> list[Record]:
-        """One record a depth."""
         return [self._record(model, length, depth, seed, advance) for depth in self.depths]
 
     def _record(self, model: ProbeModel, length: int, depth: float, seed: int, advance: Advance) -> Record:

@@ -53,11 +53,9 @@ class ProbeModel:
 
     @property
     def device(self) -> torch.device:
-        """Where the weights are."""
         return next(self.model.parameters()).device
 
     def rows(self, length: int) -> int:
-        """Sequences of a batch."""
         return max(1, self.batch_tokens // length)
 
     @torch.no_grad()

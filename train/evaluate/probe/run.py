@@ -135,12 +135,7 @@ class ProbeSettings(Settings):
         require(type(self.samples) is int and self.samples >= 1, "samples", "1 or more", self.samples)
         require(type(self.seed) is int and self.seed >= 0, "seed", "0 or more", self.seed)
 
-    def as_dict(self) -> dict[str, Any]:
-        """As the file has it."""
-        return {"names": list(self.names), "lengths": list(self.lengths), "samples": self.samples, "seed": self.seed}
-
     def as_words(self) -> list[str]:
-        """The options of ``lmzoo probe`` that ask for the same."""
         words = ["--probe", ",".join(self.names), "--lengths", ",".join(map(str, self.lengths))]
         return [*words, "--samples", str(self.samples), "--seed", str(self.seed), "--no_figure"]
 

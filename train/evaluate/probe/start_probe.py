@@ -54,7 +54,6 @@ class StartProbe(Probe):
         return length * min(self.samples, self._long_enough(length))
 
     def measure(self, model: ProbeModel, length: int, seed: int, advance: Advance) -> list[Record]:
-        """One record a range of indices."""
         order = torch.randperm(len(self._ids), generator=stream(seed, self.name)).tolist()
         rows = [self._ids[i][: length + 1] for i in order if len(self._ids[i]) > length][: self.samples]
         common = {"probe": self.name, "length": length, "samples": self.samples, "documents": len(rows), "seed": seed}
