@@ -17,7 +17,7 @@ from rich.table import Table
 from ...errors import ConfigError, nearest, require
 from ...layers import Loss
 from ...layers.common.part import defines
-from ..arguments import ExampleFormatter, check_device, console, say
+from ..arguments import ExampleFormatter, add_shared, check_device, console, say
 from ..evaluate.loaded_run import load_run, take_windows
 from ..fit.corpus_statistics import corpus_statistics
 from ..fit.measure import in_turn, quartiles
@@ -54,12 +54,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("folder", type=str, help="of a comparison, runs/<name>")
     parser.add_argument("--rounds", type=int, default=9, help="timed steps of each variant, after two to warm up")
     parser.add_argument("--variants", type=str | None, default=None, metavar="a,b", help="only these and the baseline")
-    parser.add_argument(
-        "--device", type=str, default="cuda" if torch.cuda.is_available() else "cpu", help="cpu, cuda or cuda:N"
-    )
-    parser.add_argument(
-        "--allow_classes", action="store_true", help="allow class paths outside lmzoo, which runs the code they name"
-    )
+    add_shared(parser, "device", "allow_classes")
     a = parser.parse_args(list(arguments))
     require(a.rounds >= 1, "rounds", "1 or more", a.rounds)
     if torch.device(check_device(a.device)).index:

@@ -8,11 +8,10 @@ from functools import partial
 from pathlib import Path
 
 from jsonargparse import ArgumentParser
-from rich.console import Console
 
 from ... import layers
 from ...errors import ConfigError, nearest
-from ..arguments import ExampleFormatter
+from ..arguments import ExampleFormatter, console
 from ..storage import write_atomically
 
 # kind -> the class in its template, and where a configuration names it
@@ -37,8 +36,8 @@ def main(arguments: list[str]) -> int:
     name = _class_name(file)
     text = (_TEMPLATES / f"{a.kind}.py").read_text(encoding="utf-8").replace(_KINDS[a.kind], name)
     write_atomically(file, text)
-    # not console.say, which asks Lightning which process this is: loading it takes seconds
-    say = partial(Console(highlight=False).print, soft_wrap=True, markup=False)
+    # not say() itself, which asks Lightning which process this is: loading it takes seconds
+    say = partial(console.print, soft_wrap=True, markup=False)
     say(f"{file} written, with the class {name}. Next:")
     say(f"  lmzoo check {file}:{name}")
     say(f"  lmzoo fit --config configs/python-docs/tiny.yaml --model.{a.kind} {file.stem}.{name} --allow_classes")

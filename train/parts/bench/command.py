@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ....errors import ConfigError, nearest, require
-from ...arguments import check_device, read_lengths
+from ...arguments import add_shared, check_device, read_lengths
 from ...runs.environment import environment
 from ...storage import write_atomically
 from . import attention, extrapolate, heads
@@ -81,9 +81,7 @@ def main(arguments: list[str]) -> int:
     )
     parser.add_argument("names", type=str, nargs="*", default=[], help="which benchmarks; all if none is named")
     parser.add_argument("--pairs", type=int, default=15, help="timed pairs of each; --plot takes at most 5 runs")
-    parser.add_argument(
-        "--device", type=str, default="cuda" if torch.cuda.is_available() else "cpu", help="cpu, cuda or cuda:N"
-    )
+    add_shared(parser, "device")
     parser.add_argument("--output", type=str | None, default=None, help="also write the results to this JSON file")
     parser.add_argument(
         "--plot",
