@@ -5,9 +5,10 @@ from __future__ import annotations
 import logging
 import warnings
 from itertools import groupby
+from typing import Any
 
 import torch
-from jsonargparse import DefaultHelpFormatter
+from jsonargparse import ArgumentParser, DefaultHelpFormatter
 from lightning.fabric.utilities.rank_zero import rank_zero_only
 from rich.console import Console
 
@@ -24,6 +25,22 @@ def read_lengths(text: str) -> list[int]:
         return [int(word) for word in text.strip("[] ").split(",")]
     except ValueError:
         raise ArgumentError("lengths", "whole numbers with commas between them, such as 256,512,1024", text) from None
+
+
+_SHARED: dict[str, dict[str, Any]] = {
+    "allow_classes": {"action": "store_true", "help": "allow class paths outside lmzoo, which runs the code they name"},
+    "device": {
+        "type": str,
+        "default": "cuda" if torch.cuda.is_available() else "cpu",
+        "help": "cpu, cuda or cuda:N",
+    },
+}
+
+
+def add_shared(parser: ArgumentParser, *names: str) -> None:
+    """Declare options that several commands have: ``allow_classes``, ``device``."""
+    for name in names:
+        parser.add_argument(f"--{name}", **_SHARED[name])
 
 
 def check_device(name: str) -> str:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import statistics
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from types import TracebackType
-from typing import Self
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from rich.console import Console
 from rich.live import Live
@@ -58,15 +57,11 @@ class Display:
         self._begun: set[Job] = set()
         self._live = Live(console=console, refresh_per_second=4, get_renderable=self._table)
 
-    def __enter__(self) -> Self:
-        if self._console.is_terminal and self._jobs:
-            self._live.__enter__()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._live.__exit__(kind, error, trace)
+    @contextlib.contextmanager
+    def shown(self) -> Iterator[Callable[[Job], None]]:
+        """Show the jobs for so long; gives :meth:`tell`, which has to hear of their changes."""
+        with self._live if self._console.is_terminal and self._jobs else contextlib.nullcontext():
+            yield self.tell
 
     def tell(self, job: Job) -> None:
         """Called when a job's state has changed, and about twice a second while it goes on."""

@@ -80,8 +80,8 @@ def evaluate_all(
     finished = [run for run in runs if RunFolder(run.folder).finished]
     waiting = [(run, asked) for asked in evaluations for run in finished if asked.missing(run.folder)]
     jobs = [job(run, asked) for run, asked in waiting]
-    with Display(jobs, console) as display:
-        carry_out(jobs, executor or LocalExecutor(), display.tell)
+    with Display(jobs, console).shown() as tell:
+        carry_out(jobs, executor or LocalExecutor(), tell)
     return [
         f"{run.label}: lmzoo {asked.command} failed: {job.reason}"
         for (run, asked), job in zip(waiting, jobs, strict=True)

@@ -192,11 +192,11 @@ def run_all(
     missing = [job for job in jobs if not job.skip()]
     for job in missing:
         executor.check(job.needs)
-    with Display(jobs, console) as display:
+    with Display(jobs, console).shown() as tell:
         for job in jobs:
             if job not in missing:
-                display.tell(job)
-        carry_out(missing, executor, display.tell)
+                tell(job)
+        carry_out(missing, executor, tell)
     return [job.outcome for job in missing if job.outcome is not None and job.state == "failed"]
 
 

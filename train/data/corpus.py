@@ -46,7 +46,7 @@ class Corpus(ABC):
     """
 
     name: str
-    word_rule: WordRule
+    word_rule: WordRule = "whitespace"
 
     @abstractmethod
     def documents(self, split: str) -> Iterator[str]:
@@ -68,12 +68,12 @@ class Corpus(ABC):
         except MissingSplitError:
             return False
 
-    @abstractmethod
     def stamp(self, split: str) -> dict[str, object] | None:
         """A cheap identity of the split's input, such as paths with size and time of change; None if there is none.
 
         Equal stamps mean equal documents, in the sense in which build tools trust a file's time and size.
         """
+        return None
 
 
 def at_least(argument: str, value: int, least: int) -> int:
@@ -134,12 +134,11 @@ class TextHash:
         self._hash = hashlib.sha256()
 
     def add(self, document: bytes) -> None:
-        """Take in the next document, as UTF-8."""
+        """Take in the next document, in UTF-8."""
         self._hash.update(len(document).to_bytes(8, "big"))
         self._hash.update(document)
 
     def hexdigest(self) -> str:
-        """The hash of all documents so far."""
         return self._hash.hexdigest()
 
 
@@ -152,7 +151,6 @@ class TextMeter:
         self._hash = TextHash()
 
     def add(self, document: str) -> None:
-        """Take in the next document."""
         encoded = document.encode("utf-8")
         self._hash.add(encoded)
         self.documents += 1
@@ -160,7 +158,6 @@ class TextMeter:
         self.bytes += len(encoded)
 
     def facts(self) -> TextFacts:
-        """Those of all documents so far."""
         return TextFacts(self._hash.hexdigest(), self.documents, self.words, self.bytes)
 
 

@@ -8,13 +8,14 @@ import hashlib
 import io
 import lzma
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import IO, cast
+from typing import Any
 
-from .corpus import WITHOUT, Corpus, CorpusError, MissingSplitError, WordRule
+from .corpus import WITHOUT, Corpus, CorpusError, MissingSplitError
 
-PACKED = ("", ".xz", ".gz", ".bz2")
+_UNPACKED: dict[str, Callable[[Path], Any]] = {".xz": lzma.open, ".gz": gzip.open, ".bz2": bz2.open}
+PACKED = ("", *_UNPACKED)
 """Suffixes of a text file's name that are understood after its own."""
 
 
@@ -28,7 +29,7 @@ def read_lines(path: Path) -> Iterator[str]:
     """
     done = 0
     try:
-        with _open(path) as file:
+        with io.BufferedReader(_UNPACKED.get(path.suffix, io.FileIO)(path)) as file:
             for line in file:
                 yield line.decode("utf-8")
                 done += 1
@@ -47,18 +48,6 @@ def file_stamp(path: Path) -> list[object]:
     """Path, size and time of change of a file, as build tools use them to tell whether it is still the same."""
     status = path.stat()
     return [str(path.resolve()), status.st_size, status.st_mtime_ns]
-
-
-def _open(path: Path) -> IO[bytes]:
-    match path.suffix:
-        case ".xz":
-            return io.BufferedReader(cast(io.RawIOBase, lzma.open(path, "rb")))
-        case ".gz":
-            return io.BufferedReader(cast(io.RawIOBase, gzip.open(path, "rb")))
-        case ".bz2":
-            return io.BufferedReader(cast(io.RawIOBase, bz2.open(path, "rb")))
-        case _:
-            return path.open("rb")
 
 
 _TITLE = re.compile(r" = [^=\s].* = \r?\n")
@@ -195,37 +184,31 @@ class TextFiles(Corpus):
         source: a path, or a mapping from split to path.
     """
 
-    word_rule: WordRule = "whitespace"
-
     def __init__(self, source: Path | Mapping[str, Path]) -> None:
         self.source = source
         first = source if isinstance(source, Path) else next(iter(source.values()))
         self.name = f"files:{first.name}"
 
     def documents(self, split: str) -> Iterator[str]:
-        """The documents of a split, in the order of the files' paths."""
         explicit = self._explicit()
         if explicit is not None:
             if split not in explicit:
-                there = ", ".join(explicit)
-                raise MissingSplitError(f"no {split} text: the source names {there} only{WITHOUT.get(split, '')}")
-            yield from _file_documents(explicit[split])
+                named = ", ".join(explicit)
+                raise MissingSplitError(f"no {split} text: the source names {named} only{WITHOUT.get(split, '')}")
+            file = explicit[split]
+            yield from marked_articles(read_lines(file)) if is_marked(_first_line(file)) else pieces(read_text(file))
             return
         assert isinstance(self.source, Path)
         if self.source.is_file() and not is_marked(_first_line(self.source)):
             yield from pieces(cut_by_position(read_text(self.source))[split])
             return
         for file in self._files():
-            whole = not is_marked(_first_line(file))
-            if whole:
-                text = read_text(file)
-                if split_of(text) == split:
-                    yield from pieces(text)
-            else:
+            if is_marked(_first_line(file)):
                 yield from (text for text in marked_articles(read_lines(file)) if split_of(text) == split)
+            elif split_of(text := read_text(file)) == split:
+                yield from pieces(text)
 
     def stamp(self, split: str) -> dict[str, object]:
-        """Paths, sizes and times of the files that are read."""
         explicit = self._explicit()
         if explicit is not None:
             return {"file": file_stamp(explicit[split]) if split in explicit else None}
@@ -265,13 +248,6 @@ class TextFiles(Corpus):
         if not files:
             raise CorpusError(f"{self.source}: no text file ({', '.join(TEXT_SUFFIXES)}, also packed) in this folder")
         return sorted(files, key=lambda path: path.relative_to(self.source).as_posix())  # type: ignore[arg-type]
-
-
-def _file_documents(path: Path) -> Iterator[str]:
-    if is_marked(_first_line(path)):
-        yield from marked_articles(read_lines(path))
-    else:
-        yield from pieces(read_text(path))
 
 
 def _first_line(path: Path) -> str:

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
 
-from .corpus import Corpus, CorpusError, WordRule
+from .corpus import Corpus, CorpusError
 from .files import split_of
 
 DUPLICATE_LENGTH = 80
@@ -37,13 +37,11 @@ class PythonDocs(Corpus):
     """
 
     name = "python-docs"
-    word_rule: WordRule = "whitespace"
 
     def __init__(self, library: str | Path | None = None) -> None:
         self.library = Path(library if library is not None else sysconfig.get_path("stdlib"))
 
     def documents(self, split: str) -> Iterator[str]:
-        """The documents of a split, in the order of their names."""
         yield from (text for key, text in self._deduplicated.items() if split_of(key) == split)
 
     def stamp(self, split: str) -> dict[str, object]:

@@ -34,7 +34,6 @@ class Mixed(Corpus):
         self.word_rule = self.corpora[-1].word_rule
 
     def documents(self, split: str) -> Iterator[str]:
-        """The documents of a split, corpus by corpus."""
         there = [corpus for corpus in self.corpora if corpus.has(split)]
         if not there:
             raise MissingSplitError(f"none of {self.name} has a {split} split")
@@ -74,7 +73,6 @@ class Withheld(Corpus):
         self.word_rule = corpus.word_rule
 
     def documents(self, split: str) -> Iterator[str]:
-        """The documents of a split, in the order of the other corpus's training split."""
         if split == "test":
             raise MissingSplitError(f"{self.name}: there is no test split beside a validation split to tune by")
         wanted = split == "validation"

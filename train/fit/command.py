@@ -129,9 +129,8 @@ def announce_start(cli: TrainingCLI, checkpoint: Path | None) -> None:
 
 def stopped_early(cli: TrainingCLI) -> bool:
     """Whether an EarlyStopping callback ended the run, which is an end like any other."""
-    return any(isinstance(c, EarlyStopping) and c.stopped_epoch for c in cli.trainer.callbacks) or (
-        cli.trainer.should_stop and any(isinstance(c, EarlyStopping) for c in cli.trainer.callbacks)
-    )
+    trainer = cli.trainer
+    return any(isinstance(c, EarlyStopping) and (c.stopped_epoch or trainer.should_stop) for c in trainer.callbacks)
 
 
 def results(cli: TrainingCLI, records: list[Record], peak_memory_mb: float, memory_kind: str) -> dict[str, Any]:

@@ -26,15 +26,10 @@ def corpus_statistics(data: TextDataModule, embedding: Tensor | None = None) -> 
     """
 
     def cooccurrence(rank: int) -> Tensor:
-        vectors: Tensor = cooccurrence_vectors(data.prepared("train"), rank, vocab_size=len(data.tokenizer))
-        return vectors
-
-    def k_means(rows: Tensor, n_clusters: int, seed: int) -> Tensor:
-        codes: Tensor = cluster(rows, n_clusters, seed)
-        return codes
+        return cooccurrence_vectors(data.prepared("train"), rank, vocab_size=len(data.tokenizer))
 
     counts = torch.from_numpy(data.token_counts())
-    return CorpusStatistics(counts, cooccurrence=cooccurrence, embedding=embedding, cluster=k_means)
+    return CorpusStatistics(counts, cooccurrence=cooccurrence, embedding=embedding, cluster=cluster)
 
 
 Ids = npt.NDArray[np.int64]

@@ -53,16 +53,8 @@ examples:
 
 # Lightning's "int = so many batches, float = this share": the parser reads 1 as 1.0 where typing has cached the other
 # order of the two, so whole numbers are put back.
-WHOLE_OR_FRACTION = tuple(
-    f"trainer.{key}"
-    for key in (
-        "limit_val_batches",
-        "limit_test_batches",
-        "limit_train_batches",
-        "overfit_batches",
-        "val_check_interval",
-    )
-)
+_WHOLE_OR_FRACTION = tuple(f"limit_{split}_batches" for split in ("train", "val", "test"))
+_WHOLE_OR_FRACTION += ("overfit_batches", "val_check_interval")
 
 TRAINER_DEFAULTS = {
     "log_every_n_steps": 10,
@@ -205,11 +197,8 @@ class TrainingCLI(LightningCLI):
             self.initial = InitialModel(str(written["init_from"]), allow_foreign=self.check.allow_classes)
             merged["data"] = (merged.get("data") or {}) | tokenizer_arguments(self.initial, written, self.places)
         self.config = parser.parse_args(["--config", json.dumps(merged, default=str), *shown])
-        self.whole = {
-            key.removeprefix("trainer."): written[key]
-            for key in WHOLE_OR_FRACTION
-            if isinstance(written.get(key), int) and not isinstance(written[key], bool)
-        }
+        trainer = merged.get("trainer", {})
+        self.whole = {name: trainer[name] for name in _WHOLE_OR_FRACTION if type(trainer.get(name)) is int}
 
     def explain(self, error: ArgumentError) -> ConfigError:
         """An error about a constructor's argument, with the key and the place where it was written."""

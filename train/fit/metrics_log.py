@@ -18,6 +18,9 @@ from ..data import TextDataModule
 from ..storage import Record, append_record, read_lines, write_records
 from .module import LanguageModule
 
+# sums in progress, which a checkpoint keeps
+_STATE = ("loss", "cross_entropy", "batches", "tokens", "seconds", "row_tokens", "row_seconds", "rates")
+
 
 class MetricsLog(pl.Callback):
     """Writes the run's rows. After a resume, rows later than the checkpoint are cut off, so that none stands twice.
@@ -30,36 +33,21 @@ class MetricsLog(pl.Callback):
     def __init__(self, path: Path, every_n_steps: int = 10) -> None:
         self.path = path
         self.every_n_steps = every_n_steps
+        self.loss: Tensor | float = 0.0
+        self.cross_entropy: Tensor | float = 0.0
+        self.batches = self.tokens = self.row_tokens = 0
+        self.seconds = self.row_seconds = 0.0
         self.rates: list[float] = []
-        self._loss: Tensor | float = 0.0
-        self._cross_entropy: Tensor | float = 0.0
-        self._batches = 0
-        self.tokens = 0
-        self._row_seconds = 0.0
-        self._row_tokens = 0
-        self.seconds = 0.0
         self._mark: float | None = None
         self.validated: tuple[int, Record] | None = None
 
-    # -- state ---------------------------------------------------------------------------------------------------
-
     def state_dict(self) -> dict[str, Any]:
-        return {
-            "loss": float(self._loss),
-            "cross_entropy": float(self._cross_entropy),
-            "batches": self._batches,
-            "tokens": self.tokens,
-            "seconds": self.seconds,
-            "row_tokens": self._row_tokens,
-            "row_seconds": self._row_seconds,
-            "rates": self.rates,
-        }
+        sums = {name: vars(self)[name] for name in _STATE}
+        return {name: float(value) if isinstance(value, Tensor) else value for name, value in sums.items()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self._loss, self._cross_entropy = state["loss"], state["cross_entropy"]
-        self._batches, self.tokens, self.seconds = state["batches"], state["tokens"], state["seconds"]
-        self._row_tokens, self._row_seconds = state["row_tokens"], state["row_seconds"]
-        self.rates = list(state["rates"])
+        self.__dict__.update({name: state[name] for name in _STATE})
+        self.rates = list(self.rates)
 
     # -- training rows -------------------------------------------------------------------------------------------
 
@@ -84,41 +72,41 @@ class MetricsLog(pl.Callback):
     ) -> None:
         assert isinstance(pl_module, LanguageModule)
         accumulate = trainer.accumulate_grad_batches
-        self._loss = self._loss + pl_module.last_loss.double()
-        self._cross_entropy = self._cross_entropy + pl_module.last_cross_entropy.double()
-        self._batches += 1
+        self.loss = self.loss + pl_module.last_loss.double()
+        self.cross_entropy = self.cross_entropy + pl_module.last_cross_entropy.double()
+        self.batches += 1
         tokens = batch["input_ids"][:, 1:].numel() * trainer.world_size
         self.tokens += tokens
-        self._row_tokens += tokens
+        self.row_tokens += tokens
         last = batch_idx + 1 == trainer.num_training_batches or trainer.global_step == trainer.max_steps
         ends_step = (batch_idx + 1) % accumulate == 0 or last
         due = ends_step and (trainer.global_step % self.every_n_steps == 0 or last)
         if due and torch.cuda.is_available():
             torch.cuda.synchronize()  # or the clock would read the launch, not the work
         now = time.perf_counter()
-        self._row_seconds += now - (self._mark if self._mark is not None else now)
+        self.row_seconds += now - (self._mark if self._mark is not None else now)
         self._mark = now
         if not due:
             return
-        rate = self._row_tokens / self._row_seconds if self._row_seconds > 0 else math.nan
-        self.seconds += self._row_seconds
+        rate = self.row_tokens / self.row_seconds if self.row_seconds > 0 else math.nan
+        self.seconds += self.row_seconds
         self.rates.append(rate)
-        loss, cross_entropy = float(self._loss), float(self._cross_entropy)
+        loss, cross_entropy = float(self.loss), float(self.cross_entropy)
         row = {
             "split": "train",
             "step": trainer.global_step,
             "epoch": batch_idx // self._batches_per_epoch,  # passes over the text completed before this
             "tokens": self.tokens,
             "seconds": round(self.seconds, 4),
-            "loss": loss / self._batches,
-            "cross_entropy": cross_entropy / self._batches,
+            "loss": loss / self.batches,
+            "cross_entropy": cross_entropy / self.batches,
             "learning_rate": self._last_learning_rate(trainer),
             "grad_norm": float(pl_module.grad_norm),
             "tokens_per_second": round(rate, 1),
         }
-        self._loss = self._cross_entropy = 0.0
-        self._batches = self._row_tokens = 0
-        self._row_seconds = 0.0
+        self.loss = self.cross_entropy = 0.0
+        self.batches = self.row_tokens = 0
+        self.row_seconds = 0.0
         self._write(trainer, row)
 
     @staticmethod

@@ -15,7 +15,7 @@ from ..runs.load import Comparison, Row, Run, number
 from ..runs.matching import Matching
 
 # Of environment.json: what a speed hangs on. Runs that differ here do not compare in speed.
-MACHINE = {"processor": "processor", "cores": "cores", "torch_threads": "threads", "gpus": "GPUs"}
+_MACHINE = {"processor": "processor", "cores": "cores", "torch_threads": "threads", "gpus": "GPUs"}
 
 _PARAMETERS = {
     "total": "Parameters",
@@ -81,9 +81,8 @@ def cost_table(comparison: Comparison) -> Table | None:
         *matched,
     ]
     names = [name for name in comparison.variants if name in runs]
-    sentence = "" if timed(comparison) else _sentence(comparison.finished)
     notes = [*matched_notes, *_notes(frame, comparison)]
-    return table_of("Cost", names, comparison.baseline, columns, sentence, notes)
+    return table_of("Cost", names, comparison.baseline, columns, _machine_sentence(comparison), notes)
 
 
 def _speeds(comparison: Comparison, frame: pd.DataFrame) -> list[Column]:
@@ -147,36 +146,37 @@ def _same(values: pd.Series[Any]) -> float:
     return float(distinct.pop()) if len(distinct) == 1 else math.nan
 
 
-def _sentence(runs: list[Run]) -> str:
-    machines = [_machine(run) for run in runs if run.environment]
-    differing = unlike_machines(runs)
-    if differing:
-        return f"Speeds do not compare: the runs were made on unlike machines ({', '.join(differing)} differ)."
-    same = [f"{word} {value}" for word, value in machines[0].items() if value] if machines else []
-    return f"Measured with {', '.join(same)}." if same else ""
-
-
-def unlike_speeds(comparison: Comparison) -> list[str]:
-    """In what the machines differ that the speeds were measured on; empty where the speeds compare."""
-    return [] if timed(comparison) else unlike_machines(comparison.finished)
-
-
-def unlike_machines(runs: list[Run]) -> list[str]:
-    """In what the machines of the runs differ; empty where their speeds compare."""
-    machines = [_machine(run) for run in runs if run.environment]
-    return [word for word in machines[0] if len({m[word] for m in machines}) > 1] if machines else []
-
-
-def _machine(run: Run) -> dict[str, str]:
-    machine = {word: _joined(run.environment.get(key)) for key, word in MACHINE.items()}
-    versions = run.environment.get("versions") or {}
-    return {**machine, "torch": str(versions.get("torch", ""))}
+def _machines(comparison: Comparison) -> pd.DataFrame:
+    """What the speed of each run hangs on, in words; runs that say nothing of their machine are not there."""
+    rows = []
+    for run in comparison.finished:
+        if run.environment:
+            values = {word: run.environment.get(key) for key, word in _MACHINE.items()}
+            values["torch"] = (run.environment.get("versions") or {}).get("torch")
+            rows.append({word: _joined(value) for word, value in values.items()})
+    return pd.DataFrame(rows)
 
 
 def _joined(value: object) -> str:
     if isinstance(value, list):
         return " + ".join(map(str, value))
     return "" if value is None else str(value)
+
+
+def unlike_speeds(comparison: Comparison) -> list[str]:
+    """In what the machines differ that the speeds were measured on; empty where the speeds compare."""
+    machines = _machines(comparison)
+    return [] if timed(comparison) else [str(word) for word in machines if machines[word].nunique() > 1]
+
+
+def _machine_sentence(comparison: Comparison) -> str:
+    machines = _machines(comparison)
+    if timed(comparison) or machines.empty:
+        return ""
+    if differing := unlike_speeds(comparison):
+        return f"Speeds do not compare: the runs were made on unlike machines ({', '.join(differing)} differ)."
+    same = [f"{word} {value}" for word, value in machines.iloc[0].items() if value]
+    return f"Measured with {', '.join(same)}." if same else ""
 
 
 def speed_sentence(comparison: Comparison) -> str:

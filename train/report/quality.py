@@ -138,32 +138,19 @@ def _group_tables(comparison: Comparison, group: Group, label: str, sentence: st
     ).strip()
     tables = [_quality(comparison, group.records, ["word_perplexity", "bits_per_byte"], title=label, sentence=sentence)]
     for tokenizer in group.tokenizers:
-        tables.append(
-            _quality(
-                comparison,
-                group.of_tokenizer(tokenizer),
-                ["token_perplexity"],
-                title=f"{label}, tokens of tokenizer {short_hash(tokenizer)}",
-                sentence=_joined(
-                    "Token perplexity, only of runs with this tokenizer.",
-                    software_sentence(group.of_tokenizer(tokenizer)),
-                ),
-            )
-        )
+        records = group.of_tokenizer(tokenizer)
+        title = f"{label}, tokens of tokenizer {short_hash(tokenizer)}"
+        sentence = _joined("Token perplexity, only of runs with this tokenizer.", software_sentence(records))
+        tables.append(_quality(comparison, records, ["token_perplexity"], title=title, sentence=sentence))
     return tables
 
 
 def describe(group: Group) -> str:
     """Protocol and size of what was scored, in words."""
-    first = group.records.iloc[0]
-    parts = [str(first["protocol"]).replace("_", "-")]
-    if pd.notna(first["length"]):
-        parts.append(f"windows of {int(first['length']):,} tokens")
-    if pd.notna(first["stride"]):
-        parts.append(f"stride {int(first['stride']):,}")
-    if pd.notna(first["words"]):
-        parts.append(f"{int(first['words']):,} words scored")
-    return ", ".join(parts)
+    first = group.first
+    said = {"length": "windows of {:,} tokens", "stride": "stride {:,}", "words": "{:,} words scored"}
+    sizes = [text.format(int(first[field])) for field, text in said.items() if not absent(first[field])]
+    return ", ".join([str(first["protocol"]).replace("_", "-"), *sizes])
 
 
 def _sentence(group: Group) -> str:

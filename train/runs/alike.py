@@ -36,6 +36,7 @@ FIELDS: dict[str, tuple[str, ...]] = {
     "extrapolation": (*TEXT, "train_length", *_SCORED),
     # which marks the training lengths, and so may show several
     "extrapolation picture": (*TEXT, *_SCORED),
+    "extrapolation curve": ("longest", "within", "targets", "text_sha256", TOKENIZER, "train_length", "dtype"),
     "exact_match": ("problems_sha256", "train_digits"),
     "text_loss": ("text_sha256", "length", "protocol", "split"),
     # whose difference is tested, which asks for more than a table does
