@@ -17,7 +17,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 from rich.table import Table
 
 from ...errors import ArgumentError, require
-from ..arguments import ExampleFormatter, check_device, console
+from ..arguments import ExampleFormatter, add_shared, check_device, console
 from ..config import Config, load_yaml
 from ..data import CorpusError, load_source
 from ..data.arithmetic import ArithmeticSettings
@@ -120,9 +120,7 @@ def parser_of(name: str, description: str, settings: type[Settings] | None = Non
     parser = ArgumentParser(prog=f"lmzoo {name}", description=description, formatter_class=ExampleFormatter)
     if settings is not None:
         parser.add_class_arguments(settings, None, as_group=False)
-    parser.add_argument(
-        "--allow_classes", action="store_true", help="allow class paths outside lmzoo, which runs the code they name"
-    )
+    add_shared(parser, "allow_classes")
     return parser
 
 
@@ -134,9 +132,7 @@ def add_subject_arguments(parser: ArgumentParser) -> None:
     )
     parser.add_argument("--raw", action="store_true", help="with --source wikitext-...: the form without <unk>")
     parser.add_argument("--detokenize", action="store_true", help="with --source wikitext-...: undo its spacing")
-    parser.add_argument(
-        "--device", type=str, default="cuda" if torch.cuda.is_available() else "cpu", help="cpu, cuda or cuda:N"
-    )
+    add_shared(parser, "device")
     parser.add_argument("--dtype", type=str, default="float32", help=f"precision: {', '.join(DTYPES)}")
     parser.add_argument("--no_figure", action="store_true", help="records only, without figures")
 

@@ -14,7 +14,7 @@ from ...errors import require
 from ...layers import Head
 from ...layers.common.part import defines
 from ...models import sample_tokens
-from ..arguments import ExampleFormatter
+from ..arguments import ExampleFormatter, add_shared
 from ..data.tokenizer_cache import any_tokenizer
 from .pretrained import load_pretrained
 
@@ -29,9 +29,7 @@ def main(arguments: list[str]) -> int:
         formatter_class=ExampleFormatter,
     )
     parser.add_function_arguments(generate, as_positional=True, as_group=False, skip={"allow_classes"})
-    parser.add_argument(
-        "--allow_classes", action="store_true", help="allow class paths outside lmzoo, which runs the code they name"
-    )
+    add_shared(parser, "allow_classes")
     a = parser.parse_args(arguments)
     text = generate(**a.as_dict())
     Console(highlight=False, soft_wrap=True).print(Text.assemble((a.prompt, "dim"), text))

@@ -130,7 +130,7 @@ def test_the_command_does_what_the_harness_does(run, task, tmp_path, monkeypatch
 @needs_harness
 @pytest.mark.slow
 def test_the_task_of_the_guide_scores_a_text_of_ones_own(run, tmp_path, monkeypatch):
-    guide = (Path(__file__).resolve().parents[2] / "docs" / "guides" / "hugging-face.md").read_text()
+    guide = (Path(__file__).resolve().parents[3] / "docs" / "guides" / "hugging-face.md").read_text()
     (task,) = re.findall(r"^```yaml\n(task: .*?)^```$", guide, re.M | re.S)
     (command,) = re.findall(r"^lmzoo (lm-eval .*--tasks my_text\b.*)$", guide, re.M)
     text = "the small model"

@@ -8,6 +8,9 @@ import torch
 from lmzoo.errors import ConfigError
 from lmzoo.train.cli import main
 from lmzoo.train.config import load_yaml, write_yaml
+from lmzoo.train.data import TextDataModule
+from lmzoo.train.data.arithmetic import ArithmeticSettings
+from lmzoo.train.evaluate.frame import corpus_of, usual_split
 from lmzoo.train.evaluate.loaded_run import load_run
 from transformers import AutoModelForCausalLM
 
@@ -65,3 +68,13 @@ def test_classes_of_others_are_refused_and_the_trainer_is_not_built(run, tmp_pat
 def test_what_is_no_run_is_refused(tmp_path):
     with pytest.raises(ConfigError, match=r"expected the folder of a run, with a config\.yaml in it"):
         load_run(tmp_path)
+
+
+@pytest.mark.parametrize("more", [{}, {"tuning_fraction": 0.1}])
+def test_the_text_of_a_run_is_that_of_its_configuration(more):
+    settings = {"train_problems": 600, "test_problems": 60, "train_digits": 2, "mix": {"addition": 1.0}}
+    data = {"source": "arithmetic", "arithmetic": settings, **more}
+    trained_on = TextDataModule("arithmetic", arithmetic=ArithmeticSettings(**settings), **more).corpus
+    split = "validation" if more else "test"
+    assert usual_split(corpus_of(data)) == split
+    assert list(corpus_of(data).documents(split)) == list(trained_on.documents(split))
