@@ -145,12 +145,18 @@ def table_of(
     return Table(title, [heading for heading, _ in columns], rows, sentence, list(notes))
 
 
+Bounds = tuple[float | None, float | None]
+"""The ends of an interval, None where there is none."""
+
+
 def figure_cells(
     figures: Mapping[str, pd.Series],
     digits: int,
     better: Better | None = None,
-    alone: Callable[[str], str] | None = None,
+    *,
     factor: float = 1.0,
+    alone: str = "n=1",
+    interval: Callable[[str], Bounds] | None = None,
 ) -> dict[str, Cell]:
     """A column of figures: of each variant the mean and the standard deviation over its seeds.
 
@@ -158,25 +164,26 @@ def figure_cells(
         figures: of each variant, indexed by seed.
         digits: behind the point.
         better: which mean, over the seeds that all variants have, is set bold; None for none.
-        alone: what stands beside the figure of a single seed of a variant; ``n=1`` where it is None.
-        factor: that mean and deviation are shown multiplied by, such as 100 for percent.
+        factor: that all is shown multiplied by, such as 100 for percent.
+        alone: what stands beside the figure of a single seed.
+        interval: of a variant with a single seed, in the place of ``alone``.
     """
     best = leaders(means_in_common(figures)[0], better) if better else []
     cells = {}
     for name, own in figures.items():
         n, mean, sd = astuple(spread(own))
-        over = Spread(n, factor * mean, factor * sd)
-        small = alone(name) if alone and n == 1 else plus_minus(over, digits)
-        cells[name] = Cell(plain(over.mean, digits), small, name in best)
+        small = alone if n == 1 else plus_minus(Spread(n, factor * mean, factor * sd), digits)
+        low, high = interval(name) if interval and n == 1 else (None, None)
+        if low is not None and high is not None and not math.isnan(low):
+            small = f"[{plain(factor * low, digits)}, {plain(factor * high, digits)}]"
+        cells[name] = Cell(plain(factor * mean, digits), small, name in best)
     return cells
 
 
-def metric_cells(
-    frame: pd.DataFrame, metric: str, variants: Sequence[str], alone: Callable[[str], str] | None = None
-) -> dict[str, Cell]:
+def metric_cells(frame: pd.DataFrame, metric: str, variants: Sequence[str], *, alone: str = "n=1") -> dict[str, Cell]:
     """:func:`figure_cells` of one of :data:`TITLES` in ``frame`` (columns variant, seed, metric); less is better."""
     digits = figure_digits(metric, summarise(frame, metric, variants))
-    return figure_cells(by_seed(frame, metric, variants), digits, "lower", alone)
+    return figure_cells(by_seed(frame, metric, variants), digits, "lower", alone=alone)
 
 
 def delta_cells(frame: pd.DataFrame, metric: str, variants: Iterable[str], baseline: str) -> dict[str, Cell]:

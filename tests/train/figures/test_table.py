@@ -16,7 +16,10 @@ def test_mean_spread_and_the_best_over_the_seeds_that_all_have():
 def test_a_single_seed_has_no_spread():
     figures = {"a": pd.Series({0: 0.25}), "b": pd.Series({0: 0.5, 1: 0.5})}
     assert figure_cells(figures, 1, factor=100.0) == {"a": Cell("25.0", "n=1"), "b": Cell("50.0", "± 0.0")}
-    assert figure_cells(figures, 1, alone=lambda name: f"[{name}]")["a"] == Cell("0.2", "[a]")
+    assert figure_cells(figures, 1, alone="")["a"] == Cell("0.2", "")
+    ends = {"a": (0.1, 0.4), "b": (0.0, 1.0)}
+    assert figure_cells(figures, 1, factor=100.0, interval=ends.get)["a"] == Cell("25.0", "[10.0, 40.0]")
+    assert figure_cells(figures, 1, interval=lambda name: (None, None))["a"] == Cell("0.2", "n=1")
 
 
 def test_a_variant_without_a_cell_has_a_dash():

@@ -99,7 +99,7 @@ def _decile_table(comparison: Comparison, one: Alike) -> Table:
             empty.append(title)
             continue
         rows["loss"] = [number(buckets[place]["cross_entropy"]) for buckets in rows["buckets"]]
-        cells = figure_cells(by_seed(rows, "loss", names), 3, alone=_nothing)
+        cells = figure_cells(by_seed(rows, "loss", names), 3, alone="")
         counts = {tokens: Cell(f"{bucket['tokens']:,}"), types: Cell(f"{bucket['types']:,}")}
         columns.append((title, cells | counts))
     notes = [
@@ -116,8 +116,7 @@ def _variety_table(comparison: Comparison, one: Alike, source: str) -> Table:
     rows = one.records.astype(dict.fromkeys(_VARIETY, "float64"))
     rows = pd.concat([rows[rows["source"] == "human"].head(1).assign(variant=_HUMAN), rows[rows["source"] == source]])
     columns: list[Column] = [
-        (title, figure_cells(by_seed(rows, key, [_HUMAN, *names]), 3, alone=_nothing))
-        for key, title in _VARIETY.items()
+        (title, figure_cells(by_seed(rows, key, [_HUMAN, *names]), 3, alone="")) for key, title in _VARIETY.items()
     ]
     how = "the likeliest token each time" if source == "greedy" else "sampled at temperature 1 from all tokens"
     sentence = (
@@ -136,11 +135,6 @@ def _variety_table(comparison: Comparison, one: Alike, source: str) -> Table:
         notes = ["Columns and prompts as above."]
     title = f"{source.capitalize()} continuations{one.label}"
     return table_of(title, [_HUMAN, *names], comparison.baseline, columns, sentence, notes)
-
-
-def _nothing(name: str) -> str:
-    """Beside the figure of a single seed; the notes say what a spread is of."""
-    return ""
 
 
 def _sentence(one: Alike) -> str:

@@ -80,7 +80,7 @@ def extrapolation_tables(scored: Sequence[Scored], variants: Sequence[str], base
         metric = "token_perplexity" if one_tokenizer(group.records) else "bits_per_byte"
         names = names_in(group.records, variants)
         windows = group.records.groupby(["length", "stride"], sort=False, dropna=False)
-        cells = [metric_cells(same, metric, names, alone=lambda _: "") for _, same in windows]
+        cells = [metric_cells(same, metric, names, alone="") for _, same in windows]
         columns = list(zip(_headings(group.records), cells, strict=True))
         counts = set(group.records.groupby(["variant", "length", "stride"], dropna=False).size())
         notes = [_spread_note(counts), bold_note("lowest")]

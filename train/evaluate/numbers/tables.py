@@ -118,12 +118,8 @@ def _table(comparison: Comparison, title: str, parts: dict[str, pd.DataFrame], s
 def _cells(rows: pd.DataFrame) -> dict[str, Cell]:
     """Exact match of each variant in percent, of a single seed with Wilson's interval."""
     of_variant = {str(name): own for name, own in rows.groupby("variant")}
-
-    def alone(name: str) -> str:
-        low, high = _wilson(of_variant[name])
-        return f"[{plain(100 * low, 1)}, {plain(100 * high, 1)}]"
-
-    return figure_cells({name: _shares(own) for name, own in of_variant.items()}, 1, "higher", alone, 100.0)
+    shares = {name: _shares(own) for name, own in of_variant.items()}
+    return figure_cells(shares, 1, "higher", factor=100.0, interval=lambda name: _wilson(of_variant[name]))
 
 
 def _asked(part: pd.DataFrame) -> int:

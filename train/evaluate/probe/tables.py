@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from functools import partial
 
@@ -10,16 +9,15 @@ import pandas as pd
 
 from ...figures.formats import bold_note, plain
 from ...figures.statistics.spread import Better, share_interval
-from ...figures.table import Cell, Table, figure_cells, table_of
+from ...figures.table import Bounds, Cell, Table, figure_cells, table_of
 from ...runs.alike import Alike, flatten_record, frame_of
 from ...runs.load import Comparison
 
 _SHARE = "In %; of a single seed in brackets Wilson's 95 % interval over the {}: another seed may differ more."
 _DEVIATION = "± is the standard deviation (n − 1) over seeds."
 
-Bounds = tuple[float | None, float | None]
 Interval = Callable[[pd.DataFrame], Bounds]
-"""The ends of what stands beside the figure of a single seed, from its rows; None where nothing does."""
+"""What stands beside the figure of a single seed, from its rows."""
 
 
 def probed(comparison: Comparison, probe: str) -> list[Alike]:
@@ -134,15 +132,9 @@ def _cells(
 ) -> dict[str, Cell]:
     """A figure over seeds, those of one seed averaged, with the ``interval`` beside that of a single seed."""
     of_variant = {str(name): own for name, own in rows.groupby("variant")}
-
-    def alone(name: str) -> str:
-        low, high = interval(of_variant[name]) if interval else (None, None)
-        if low is None or high is None or math.isnan(low):
-            return "n=1"
-        return f"[{plain(factor * low, digits)}, {plain(factor * high, digits)}]"
-
     figures = {name: own.groupby("seed")[field].mean() for name, own in of_variant.items()}
-    return figure_cells(figures, digits, better, alone, factor)
+    ends = None if interval is None else lambda name: interval(of_variant[name])
+    return figure_cells(figures, digits, better, factor=factor, interval=ends)
 
 
 def _table(
