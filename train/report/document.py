@@ -16,9 +16,8 @@ from ..figures.formats import listed
 from ..figures.table import Cell, Section, Table, TableRow, anchor
 from ..runs.alike import RULE, Group, like_groups, records_frame
 from ..runs.load import COMPARISON_FILE, Comparison
-from .claims.outcome import Outcome
 from .claims.plot import claims_plot
-from .claims.verdicts import comparison_verdicts
+from .claims.verdicts import Outcome, comparison_verdicts
 from .claims.words import decided_first
 from .costs import cost_table
 from .curves import loss_plots, point_plots

@@ -12,7 +12,7 @@ import pytest
 import yaml
 from lmzoo.errors import ConfigError
 from lmzoo.train.cli import main
-from lmzoo.train.report.claims.read import read_claims, shipped_claims
+from lmzoo.train.report.claims.claim import read_claims, shipped_claims
 from lmzoo.train.report.claims.results import read_results
 from lmzoo.train.report.claims.verdicts import verdicts
 from lmzoo.train.report.collect import Portable, collect, portable_environment
