@@ -30,11 +30,11 @@ def on_config(config: Any) -> Any:
     _copies.append(tempfile.TemporaryDirectory(prefix="lmzoo-docs-"))
     place = Path(_copies[-1].name)
     with (ROOT / "pyproject.toml").open("rb") as stream:
-        folders: dict[str, str] = tomllib.load(stream)["tool"]["setuptools"]["package-dir"]
-    for package, folder in folders.items():
+        packages: list[str] = tomllib.load(stream)["tool"]["setuptools"]["packages"]
+    for package in packages:
         target = place.joinpath(*package.split("."))
         target.mkdir(parents=True)
-        for source in (ROOT / folder).glob("*.py"):
+        for source in ROOT.joinpath(*package.split(".")[1:]).glob("*.py"):
             shutil.copy(source, target)
     config.plugins["mkdocstrings"].config.handlers["python"]["paths"] = [str(place)]
     return config

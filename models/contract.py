@@ -16,7 +16,7 @@ from ..layers import Loss
 from ..layers.attention.cache import KeyCache
 from ..layers.testing import Candidate, Promise, slot_of
 from ..layers.testing.corpus import introduce
-from ..layers.testing.loss_promises import ready
+from ..layers.testing.loss_checks import ready
 from .decoder import Decoder
 from .huggingface import LMZooForCausalLM
 from .parts import Described, describe

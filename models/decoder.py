@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from ..errors import ArgumentError, require
 from ..layers import Attention, Head, LinearHead, NoPosition, Position, RMSNorm, SoftmaxAttention, SwiGLU
 from ..layers.attention.cache import CacheLike
+from ..layers.common.part import Part, defines
 from ..layers.head.resized_rows import resized_rows
 from .parts import build, describe, split
 
@@ -249,7 +250,7 @@ class Decoder(nn.Module):
         for path, module in self.named_modules(remove_duplicate=True):
             generator = torch.Generator().manual_seed((seed + zlib.crc32(path.encode())) % (1 << 63))
             std = self.init_std / math.sqrt(2 * self.n_layers) if path.endswith(".output") else self.init_std
-            if hasattr(module, "initialise"):
+            if defines(module, Part.initialise):
                 module.initialise(std, generator)
             elif isinstance(module, nn.Linear | nn.Embedding) or (module is self.head and not self.head.tied):
                 for parameter in module.parameters(recurse=False):

@@ -23,6 +23,7 @@ from transformers import (
 from transformers.modeling_outputs import CausalLMOutputWithPast
 
 from ..errors import require
+from ..layers.common.part import Part, defines
 from ..layers.loss.loss import mean
 from .decoder import Block, Decoder
 
@@ -193,9 +194,8 @@ class LMZooForCausalLM(PreTrainedModel, GenerationMixin):
         require(not excess, "path", "files with the weights of the model alone", excess)
         for module in model.modules():
             # the model was built without memory, and buffers that are not in the files were left unfilled
-            derive_tables = getattr(module, "derive_tables", None)
-            if callable(derive_tables):
-                derive_tables()
+            if defines(module, Part.derive_tables):
+                module.derive_tables()
         return (model, info) if wants_info else model
 
     def get_correct_attn_implementation(self, requested_attention: str | None, is_init_check: bool = False) -> str:
@@ -279,9 +279,9 @@ class LMZooForCausalLM(PreTrainedModel, GenerationMixin):
     ) -> Any:
         """As Hugging Face's; greedy decoding takes the most frequent of equally likely tokens, where the head knows it.
 
-        A head that gives ``tie_counts`` (V,) knows. Sampling and beams are left as they are.
+        A head that has :attr:`lmzoo.layers.Head.tie_counts` knows. Sampling and beams are left as they are.
         """
-        counts = getattr(self.decoder.head, "tie_counts", None)
+        counts = self.decoder.head.tie_counts
         chosen = arguments[0] if arguments else kwargs.get("generation_config")
         settings = {"do_sample": False, "num_beams": 1}
         given = [kwargs.get(k, getattr(chosen or self.generation_config, k, None)) for k in settings]

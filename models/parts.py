@@ -17,6 +17,7 @@ from torch import nn
 
 from .. import layers
 from ..errors import ArgumentError, nearest, require
+from ..layers.common.part import keeps
 
 Described = dict[str, Any]
 
@@ -129,7 +130,7 @@ def _own_arguments(part: nn.Module) -> dict[str, Any]:
     for name, parameter in inspect.signature(type(part)).parameters.items():
         if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
             continue
-        require(hasattr(part, name), name, f"an attribute of {type(part).__name__} that keeps the argument", "none")
+        require(keeps(part, name), name, f"an attribute of {type(part).__name__} that keeps the argument", "none")
         values[name] = getattr(part, name)
     return values
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
-from ..errors import ArgumentError, require
-from ..layers import KeyCache
+from ..errors import require
+from ..layers import Head, KeyCache
+from ..layers.common.part import defines
 from .decoder import Decoder
 
 
@@ -24,16 +25,15 @@ def sample_tokens(
 ) -> Tensor:
     """Continue ``input_ids`` (1, T) by tokens that the head draws itself: (1, T + at most ``max_new_tokens``).
 
-    For a head with ``sample(hidden, temperature=..., generator=...)``, such as a codebook head, which draws a code and
+    For a head that defines :meth:`lmzoo.layers.Head.sample`, such as a codebook head, which draws a code and
     then one of its tokens: exactly softmax(logits / temperature), with no restriction to the likeliest tokens. Stops
     after ``eos_token_id``, or after any of several.
 
     Raises:
         ArgumentError: the head cannot sample, or there is not one row of at least one token.
     """
-    sample: Callable[..., Tensor] | None = getattr(decoder.head, "sample", None)
-    if sample is None:
-        raise ArgumentError("decoder", "a head with a method sample", type(decoder.head).__name__)
+    head = decoder.head
+    require(defines(head, Head.sample), "decoder", "a head with a method sample", type(head).__name__)
     fits = input_ids.dim() == 2 and input_ids.size(0) == 1 and input_ids.size(1) >= 1
     require(fits, "input_ids", "shape (1, T) with T of at least 1", tuple(input_ids.shape))
     require(max_new_tokens >= 1, "max_new_tokens", "1 or more", max_new_tokens)
@@ -42,7 +42,7 @@ def sample_tokens(
     rows, new = input_ids, input_ids
     for _ in range(max_new_tokens):
         hidden = decoder.hidden(new, None, cache)[:, -1]
-        new = sample(hidden, temperature=temperature, generator=generator)[:, None]
+        new = head.sample(hidden, temperature=temperature, generator=generator)[:, None]
         rows = torch.cat([rows, new], 1)
         if int(new) in ends:
             break

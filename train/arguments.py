@@ -1,11 +1,14 @@
-"""Words of the command line that several commands read alike."""
+"""What several commands have in common: options, the layout of ``--help``, and how they speak to the user."""
 
 from __future__ import annotations
 
+import logging
+import warnings
 from itertools import groupby
+from typing import Any
 
 import torch
-from jsonargparse import DefaultHelpFormatter
+from jsonargparse import ArgumentParser, DefaultHelpFormatter
 from lightning.fabric.utilities.rank_zero import rank_zero_only
 from rich.console import Console
 
@@ -24,6 +27,22 @@ def read_lengths(text: str) -> list[int]:
         raise ArgumentError("lengths", "whole numbers with commas between them, such as 256,512,1024", text) from None
 
 
+_SHARED: dict[str, dict[str, Any]] = {
+    "allow_classes": {"action": "store_true", "help": "allow class paths outside lmzoo, which runs the code they name"},
+    "device": {
+        "type": str,
+        "default": "cuda" if torch.cuda.is_available() else "cpu",
+        "help": "cpu, cuda or cuda:N",
+    },
+}
+
+
+def add_shared(parser: ArgumentParser, *names: str) -> None:
+    """Declare options that several commands have: ``allow_classes``, ``device``."""
+    for name in names:
+        parser.add_argument(f"--{name}", **_SHARED[name])
+
+
 def check_device(name: str) -> str:
     """The name of a device, if torch can compute there.
 
@@ -38,27 +57,6 @@ def check_device(name: str) -> str:
         require(gpus > 0, "device", "cpu: this machine has no GPU that torch can use", name)
         require(int(index or 0) < gpus, "device", f"cuda:N with N below {gpus}, the GPUs of this machine", name)
     return name
-
-
-DESCRIPTIONS = {
-    "fit": "Train a model from a YAML file. Run the same command again to resume a run that was interrupted.",
-    "validate": "Perplexity of a trained run on the validation split.",
-    "test": "Perplexity of a trained run on the test split.",
-}
-
-USAGE = {
-    "fit": """lmzoo fit --config FILE [--run_dir FOLDER] [--KEY VALUE ...]
-
-examples:
-  lmzoo fit --config configs/python-docs/tiny.yaml
-  lmzoo fit --config configs/python-docs/tiny.yaml --model.position ALiBi --trainer.max_steps 50
-  lmzoo fit --config configs/wikitext-2/1m.yaml --run_dir runs/mine     (again: resumes)
-  lmzoo fit --config configs/wikitext-2/1m.yaml --print_config          (every key with its value)
-  lmzoo fit --config configs/wikitext-2/power-law-decay.yaml --init_from runs/1m/seed-0     (fine-tuning)
-  lmzoo fit --model.attention.help SoftmaxAttention                     (the arguments of a part)""",
-    "validate": "lmzoo validate --run_dir FOLDER [--debias] [--KEY VALUE ...]",
-    "test": "lmzoo test --run_dir FOLDER [--debias] [--KEY VALUE ...]",
-}
 
 
 class ExampleFormatter(DefaultHelpFormatter):
@@ -76,29 +74,6 @@ def _is_kept(line: str) -> bool:
     return line.startswith("  ") or line in ("", "Example:", "Examples:")
 
 
-# Lightning's "int = so many batches, float = this share": the parser reads 1 as 1.0 where typing has cached the other
-# order of the two, so whole numbers are put back.
-WHOLE_OR_FRACTION = tuple(
-    f"trainer.{key}"
-    for key in (
-        "limit_val_batches",
-        "limit_test_batches",
-        "limit_train_batches",
-        "overfit_batches",
-        "val_check_interval",
-    )
-)
-
-TRAINER_DEFAULTS = {
-    "log_every_n_steps": 10,
-    "val_check_interval": 0.25,
-    "gradient_clip_val": 1.0,
-    "num_sanity_val_steps": 0,
-    "use_distributed_sampler": False,  # the data module deals out samples by rank itself
-    "enable_model_summary": False,
-    "enable_checkpointing": True,
-}
-
 console = Console(highlight=False)
 
 
@@ -106,3 +81,21 @@ console = Console(highlight=False)
 def say(message: str) -> None:
     """Tell the user what is going on, once however many processes there are."""
     console.print(message, soft_wrap=True, markup=False)
+
+
+def quiet_libraries() -> None:
+    """Keep Lightning's advice about things that are so on purpose out of the way of our own messages."""
+    from transformers.utils.logging import disable_progress_bar
+
+    disable_progress_bar()
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    for message in (
+        ".*does not have many workers.*",
+        ".*mid-epoch|.*ended before the epoch ended.*",  # our sampler starts where the run stopped
+        ".*Checkpoint directory.*exists and is not empty.*",
+        ".*`isinstance\\(treespec, LeafSpec\\)`.*",
+        ".*Experiment logs directory.*",
+        ".*recommended to use `self.log.*sync_dist=True.*",  # what we log is summed over the processes already
+    ):
+        warnings.filterwarnings("ignore", message=message)

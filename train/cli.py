@@ -16,46 +16,31 @@ from rich.text import Text
 from .. import __version__
 from ..errors import ArgumentError, ConfigError, nearest
 
-# what each command does, in the order in which a newcomer meets them
+# where the ``main`` of each command is and what it does, in the order in which a newcomer meets them
 COMMANDS = {
-    "fit": "train a model from a YAML file; run it again to resume",
-    "validate": "perplexity of a run on the validation split",
-    "test": "perplexity of a run on the test split",
-    "compare": "train variants x seeds, then write the report",
-    "speed": "how fast the variants of a comparison train, in turn in one process",
-    "claims": "what our runs say of what the papers claim",
-    "extrapolate": "perplexity on windows longer than in training, in three protocols",
-    "generate": "continue a prompt with a trained run",
-    "probe": "what a model does with its context: copying, passkeys, loss by place",
-    "diagnose": "plots of what a run's attention layers have learned",
-    "analyze": "loss by token frequency, and how varied a run writes",
-    "numbers": "how well a run calculates, and its loss on numbers apart from the rest",
-    "lm-eval": "the tasks of EleutherAI's evaluation harness on a run",
-    "tokenizer": "train a tokenizer, or look at how one splits a text",
-    "check": "try everything that a part, ours or your own, promises",
-    "new": "write a starting file for a part of your own",
-    "bench": "time our parts against their baselines, interleaved in one process",
-}
-
-# where the ``main`` of each command is
-_MODULES = {
-    "fit": "fit.command",
-    "validate": "evaluate.split",
-    "test": "evaluate.split",
-    "compare": "compare.command",
-    "speed": "compare.speed",
-    "claims": "report.claims.command",
-    "extrapolate": "evaluate.extrapolate.command",
-    "generate": "evaluate.generate",
-    "probe": "evaluate.probe.command",
-    "diagnose": "evaluate.diagnose.command",
-    "analyze": "evaluate.analyze.command",
-    "numbers": "evaluate.numbers.command",
-    "lm-eval": "evaluate.lm_eval",
-    "tokenizer": "data.tokenizer_command",
-    "check": "parts.check",
-    "new": "parts.new",
-    "bench": "parts.bench.command",
+    "fit": ("fit.command", "train a model from a YAML file; run it again to resume"),
+    "validate": ("evaluate.split", "perplexity of a run on the validation split"),
+    "test": ("evaluate.split", "perplexity of a run on the test split"),
+    "compare": ("compare.command", "train variants x seeds, then write the report"),
+    "speed": ("compare.speed", "how fast the variants of a comparison train, in turn in one process"),
+    "claims": ("report.claims.command", "check the papers' claims against finished runs"),
+    "extrapolate": (
+        "evaluate.extrapolate.command",
+        "perplexity on windows longer than in training, in three protocols",
+    ),
+    "generate": ("evaluate.generate", "continue a prompt with a trained run"),
+    "probe": ("evaluate.probe.command", "what a model does with its context: copying, passkeys, loss by place"),
+    "diagnose": ("evaluate.diagnose.command", "plots of what a run's attention layers have learned"),
+    "analyze": ("evaluate.analyze.command", "loss by token frequency; diversity of generated text"),
+    "numbers": (
+        "evaluate.numbers.command",
+        "how well a run calculates, and its loss on numbers apart from the rest",
+    ),
+    "lm-eval": ("evaluate.lm_eval", "the tasks of EleutherAI's evaluation harness on a run"),
+    "tokenizer": ("data.tokenizer_command", "train a tokenizer, or look at how one splits a text"),
+    "check": ("parts.check", "try everything that a part, ours or your own, promises"),
+    "new": ("parts.new", "write a starting file for a part of your own"),
+    "bench": ("parts.bench.command", "time our parts against their baselines, interleaved in one process"),
 }
 
 
@@ -93,7 +78,7 @@ def _own_classes(words: Sequence[str]) -> contextlib.AbstractContextManager[None
 
 def _implementation(command: str) -> Callable[[list[str]], int]:
     # imported late: `lmzoo --help` answers at once
-    function: Callable[..., int] = import_module(f".{_MODULES[command]}", __package__).main
+    function: Callable[..., int] = import_module(f".{COMMANDS[command][0]}", __package__).main
     return partial(function, command) if command in ("validate", "test") else function
 
 
@@ -101,7 +86,7 @@ def _overview() -> None:
     console = Console()
     console.print(f"[bold]lmzoo {__version__}[/bold]: train and compare small language models made of parts.\n")
     table = Table(box=None, show_header=False, padding=(0, 2))
-    for name, text in COMMANDS.items():
+    for name, (_, text) in COMMANDS.items():
         table.add_row(f"[bold]lmzoo {name}[/bold]", text)
     console.print(table)
     console.print(

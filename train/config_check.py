@@ -1,19 +1,21 @@
 """Checking a configuration against the constructors it will be given to, before anything is read or built.
 
-The parser of jsonargparse knows every key and type; this file puts its answers in words a person can act on:
-which file and line, which key, what was expected, and the nearest valid names.
+Files and command line become one mapping, and one pass over it finds unknown keys, misspelt parts and code from outside
+the trusted packages. Types of values are left to jsonargparse; where it refuses one, :meth:`ConfigCheck.explain` finds
+which. Every error is in words a person can act on: which file and line, which key, what was expected, and the nearest
+valid names.
 """
 
 from __future__ import annotations
 
+import argparse
 import importlib
 import inspect
 import re
 import types
 import typing
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import is_dataclass
 from typing import Any
 
 import yaml
@@ -22,135 +24,362 @@ from torch import nn
 
 from .. import layers
 from ..errors import ConfigError, nearest
-from .config import Config, Places
+from .config import Config, Places, flatten, merge
 
 TRUSTED = ("lmzoo", "lightning", "torch.nn", "torch.optim")
 # where a bare string may name a class of anybody's
 CLASS_KEYS = tuple(f"trainer.{k}" for k in ("accelerator", "callbacks", "logger", "plugins", "profiler", "strategy"))
-_INIT_KEYS = ("class_path", "init_args")
+COMMAND_LINE = "command line"
+_PART_KEYS = ("class_path", "init_args")
+_DOTTED = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+")
+
+Keys = dict[str, Any]
+"""Parameters by key; a mapping of them where the configuration has a mapping."""
 
 
-def check_config(config: Config, parser: ArgumentParser, places: Places, *, allow_classes: bool = False) -> Config:
-    """Refuse unknown keys, misspelt classes and foreign code; return the configuration with full class paths."""
-    check_trust(config, places, allow_classes=allow_classes)
-    types_of = {a.dest: a._typehint for a in parser._actions if hasattr(a, "_typehint")}
-    keys = {a.dest for a in parser._actions} - {"help", "config", "print_config", "print_shtab"}
-    keys -= {key for key in keys if key.endswith(".help")}
-    return _Checker(types_of, keys, places, allow_classes).mapping(config, "")
+class ConfigCheck:
+    """Reads command lines and checks configurations whose keys are known.
 
-
-def check_trust(value: Any, places: Places, key: str = "", *, allow_classes: bool = False) -> None:
-    """Refuse every class outside the trusted packages unless foreign classes are allowed.
-
-    A class is named by a ``class_path``, or by a bare string where the trainer takes an object.
+    Args:
+        keys: all keys, such as :func:`keys_of` gives them.
+        places: where each key was written; options of a command line are added.
+        allow_classes: accept class paths outside the trusted packages; a command line may say so too.
+        flags: keys that stand on a command line without a value.
+        computed: keys that follow from others; they are no options of a command line.
     """
-    if isinstance(value, str) and not allow_classes and key.startswith(CLASS_KEYS):
-        if value.endswith((".yaml", ".yml", ".json")):
-            raise ConfigError("expected the object itself, not another file", key=key, place=places.find(key))
-        refuse_foreign(value, key, places)
-    elif isinstance(value, Mapping):
-        path = value.get("class_path")
-        if isinstance(path, str) and not allow_classes:
-            refuse_foreign(path, key, places)
-        for name, inner in value.items():
-            check_trust(inner, places, f"{key}.{name}" if key else str(name), allow_classes=allow_classes)
-    elif isinstance(value, list):
-        for inner in value:
-            check_trust(inner, places, key, allow_classes=allow_classes)
 
+    def __init__(
+        self,
+        keys: Keys,
+        places: Places,
+        *,
+        allow_classes: bool = False,
+        flags: Collection[str] = (),
+        computed: Collection[str] = (),
+    ) -> None:
+        self.keys = keys
+        self.places = places
+        self.flags = flags
+        self.parameters: dict[str, inspect.Parameter] = flatten(keys)
+        self.options = [key for key in self.parameters if key not in computed]
+        self.allow_classes = allow_classes
+        self._checked: list[tuple[str, Any, Any]] = []  # key, value and annotation; arguments before their part
 
-def refuse_foreign(path: str, key: str, places: Places) -> None:
-    """Raise unless a class path is a bare name or leads into a trusted package."""
-    if "." not in path or any(path == p or path.startswith(p + ".") for p in TRUSTED):
-        return
-    raise ConfigError(
-        f"{path} is outside lmzoo, and loading it would run its code; "
-        "add --allow_classes to the command line if you trust it",
-        key=key,
-        place=places.find(key),
-    )
+    # -- the command line ---------------------------------------------------------------------------------------
 
+    def read(self, words: Iterable[str]) -> tuple[list[str], list[tuple[str, str]], list[str]]:
+        """Sort the words of a command line: ``--a.b=c``, ``--a.b c``, ``--a.b+=c``, ``--config FILE``, ``--flag``.
 
-@dataclass
-class _Checker:
-    types_of: Mapping[str, Any]
-    keys: set[str]
-    places: Places
-    allow_classes: bool
+        Returns:
+            The configuration files; keys and texts of the options in their order, empty where a value is missing; the
+            words that ask for help or for the configuration to be printed.
+        """
+        files: list[str] = []
+        options: list[tuple[str, str]] = []
+        shown: list[str] = []
+        remaining = list(words)
+        self.allow_classes |= "--allow_classes" in remaining
+        while remaining:
+            word = remaining.pop(0)
+            name, equals, value = word.partition("=")
+            key = name.removeprefix("--")
+            part = key.removesuffix(".help")
+            if word in ("-h", "--help") or name == "--print_config":
+                shown.append(word)
+                continue
+            if key in self.flags:
+                if equals:
+                    raise self._error(f"expected no value, got {value!r}", name)
+                options.append((key, "true"))
+                continue
+            if not equals and remaining and not remaining[0].startswith("--"):
+                value = remaining.pop(0)
+            if name in ("--config", "-c"):
+                if not value:
+                    raise self._error("expected a YAML file after it", name)
+                files.append(value)
+            elif not name.startswith("--"):
+                raise ConfigError(f"unknown option {word}", place=COMMAND_LINE)
+            elif part != key and self._takes_class(part):
+                if value and part not in CLASS_KEYS:
+                    self.places.of_key[key] = COMMAND_LINE
+                    value = public_path(self._find_class(value, part_base(self._type_of(part)), key))
+                shown += [name, value] if value else [name]
+            else:
+                options.append((key, value))
+        return files, options, shown
 
-    def mapping(self, config: Mapping[str, Any], prefix: str) -> Config:
-        """Check the keys below ``prefix`` and, where a key takes a part, the part."""
+    def with_options(self, config: Config, options: Iterable[tuple[str, str]]) -> Config:
+        """A configuration with the options of a command line written into it, later ones over earlier ones."""
+        config = merge(config, None)
+        for name, text in options:
+            key = name.removesuffix("+")
+            slot = next((k for k in self.options if key == k or key.startswith(f"{k}.")), None)
+            if slot is None or (key != slot and not self._takes_class(slot)):
+                known = [f"--{k}" for k in ("config", "print_config", *self.options)]
+                close = ", ".join(nearest(f"--{name}", known))
+                raise self._error(f"unknown option; nearest valid options: {close}", f"--{name}")
+            if not text:
+                raise self._error("expected a value after it", f"--{name}")
+            *groups, last = slot.split(".")
+            mapping = config
+            for depth, group in enumerate(groups, start=1):
+                mapping = self._mapping_at(".".join(groups[:depth]), mapping.setdefault(group, {}))
+            old = mapping.get(last)
+            if name != key:  # --trainer.callbacks+=EarlyStopping
+                mapping[last] = [*(old if isinstance(old, list) else [] if old is None else [old]), _typed(text, str)]
+                self.places.of_key[slot] = COMMAND_LINE
+            elif self._takes_class(slot):
+                spec = _spec(key.removeprefix(slot).split(".")[1:], _typed(text, str))
+                new = self._overlaid(old, spec, slot)
+                takes_list = any(typing.get_origin(kind) is list for kind in _alternatives(self._type_of(slot)))
+                mapping[last] = [new] if takes_list and new is not None and not isinstance(new, list) else new
+            else:
+                mapping[last] = _typed(text, self._type_of(slot))
+                self.places.of_key[slot] = COMMAND_LINE
+        return config
+
+    def _overlaid(self, old: Any, spec: Any, slot: str) -> Any:
+        """What a key that takes an object holds after an option for it or for something below it."""
+        base = part_base(self._type_of(slot))
+        if isinstance(spec, str) and base is not None:
+            spec = {"class_path": spec}
+        if not isinstance(spec, Mapping):
+            self.places.of_key[slot] = COMMAND_LINE
+            return spec
+        self.places.of_key.update(dict.fromkeys((f"{slot}.{key}" for key in flatten(spec)), COMMAND_LINE))
+        if isinstance(old, list) and old:  # options below a list are about its last object
+            return [*old[:-1], merge({slot: old[-1]}, {slot: spec})[slot]]
+        if base is not None and "class_path" in spec:
+            self.places.of_key[slot] = COMMAND_LINE
+            cls = self._find_class(spec["class_path"], base, slot)
+            if isinstance(old, Mapping) and isinstance(old.get("init_args"), Mapping):
+                # a part of another class keeps the arguments that its class takes as well
+                kept = {name: value for name, value in old["init_args"].items() if name in init_parameters(cls)}
+                old = {"class_path": spec["class_path"], "init_args": kept}
+        return merge({slot: old}, {slot: spec})[slot]
+
+    def _type_of(self, key: str) -> Any:
+        return self.parameters[key].annotation
+
+    def _takes_class(self, key: str) -> bool:
+        return key in CLASS_KEYS or (key in self.parameters and part_base(self._type_of(key)) is not None)
+
+    # -- the one pass -------------------------------------------------------------------------------------------
+
+    def check(self, config: Config) -> Config:
+        """Refuse unknown keys, misspelt classes and foreign code; return the configuration with full class paths."""
+        self._checked.clear()
+        return self._mapping(config, self.keys, "")
+
+    def _mapping(self, config: Mapping[str, Any], keys: Keys, prefix: str) -> Config:
         checked: Config = {}
-        siblings = {k[len(prefix) :].split(".")[0] for k in self.keys if k.startswith(prefix)}
         for name, value in config.items():
             key = f"{prefix}{name}"
-            if name not in siblings:
-                raise _unknown(key, name, siblings, self.places)
-            if key in self.types_of:
-                checked[name] = self.value(value, self.types_of[key], key)
-            elif any(k.startswith(key + ".") for k in self.keys):
-                if not isinstance(value, Mapping):
-                    message = f"expected a mapping of keys, got {value!r}"
-                    raise ConfigError(message, key=key, place=self.places.find(key))
-                checked[name] = self.mapping(value, key + ".")
+            if name not in keys:
+                raise self._unknown(key, name, keys)
+            if isinstance(keys[name], Mapping):
+                checked[name] = self._mapping(self._mapping_at(key, value), keys[name], f"{key}.")
             else:
-                checked[name] = value
+                checked[name] = self._value(value, keys[name], key)
         return checked
 
-    def value(self, value: Any, annotation: Any, key: str) -> Any:
-        """Check a part's class and the names of its arguments; plain values are left to jsonargparse."""
-        base = part_base(annotation)
-        if base is None or value is None or not isinstance(value, str | Mapping):
-            return value
-        if isinstance(value, Mapping) and "class_path" not in value:
-            if set(value) <= {"init_args"}:
-                return value  # arguments for the default class
-            raise _unknown(f"{key}.{next(iter(value))}", next(iter(value)), _INIT_KEYS, self.places)
-        given = value if isinstance(value, str) else value["class_path"]
-        cls = find_class(given, base, key, self.places, allow_classes=self.allow_classes)
-        checked: Config = {"class_path": public_path(cls)}
-        if isinstance(value, str):
-            return checked
-        for name in value:
-            if name not in _INIT_KEYS:
-                raise _unknown(f"{key}.{name}", name, _INIT_KEYS, self.places)
-        arguments = value.get("init_args") or {}
+    def _mapping_at(self, key: str, value: Any) -> Any:
+        if not isinstance(value, Mapping):
+            raise self._error(f"expected a mapping of keys, got {value!r}", key)
+        return value
+
+    def _value(self, value: Any, parameter: inspect.Parameter, key: str) -> Any:
+        base = part_base(parameter.annotation)
+        if base is not None and (value is not None or types.NoneType not in _alternatives(parameter.annotation)):
+            value = self._part(value, base, parameter, key)
+        else:
+            self._trust(value, key)
+            if value is None and parameter.annotation in (int, float):  # jsonargparse would take it
+                raise self._error(f"expected {kind(parameter.annotation)}, got None", key)
+        self._checked.append((key, value, parameter.annotation))
+        return value
+
+    def _part(self, value: Any, base: type, parameter: inspect.Parameter, key: str) -> Config:
+        """A part with its full class path, its class, its arguments' names and the parts among them checked."""
+        spec = {"class_path": value} if isinstance(value, str) else value
+        if not isinstance(spec, Mapping):
+            raise self._error(f"expected the name of a part, or a mapping with class_path, got {value!r}", key)
+        if other := [name for name in spec if name not in _PART_KEYS]:
+            raise self._unknown(f"{key}.{other[0]}", other[0], _PART_KEYS)
+        arguments = spec.get("init_args") or {}
         if not isinstance(arguments, Mapping):
-            message = f"expected a mapping of arguments, got {arguments!r}"
-            raise ConfigError(message, key=f"{key}.init_args", place=self.places.find(key))
-        inner = self.arguments(arguments, init_parameters(cls, skip=provided(annotation)), f"{key}.init_args")
-        return {**checked, "init_args": inner} if inner else checked
+            raise self._error(f"expected a mapping of arguments, got {arguments!r}", f"{key}.init_args")
+        if "class_path" in spec:
+            cls = self._find_class(spec["class_path"], base, key)
+        elif isinstance(parameter.default, type):
+            cls = parameter.default
+        else:
+            at = ".".join([key, *(["init_args", next(iter(arguments))] if arguments else [])])
+            raise self._error("there is no part here to take it; name one with class_path beside init_args", at)
+        parameters = init_parameters(cls, skip=provided(parameter.annotation))
+        inner = {
+            n: self._argument(argument, n, parameters, f"{key}.init_args.{n}") for n, argument in arguments.items()
+        }
+        return {"class_path": public_path(cls), "init_args": inner} if inner else {"class_path": public_path(cls)}
 
-    def arguments(self, given: Mapping[str, Any], parameters: Mapping[str, inspect.Parameter], key: str) -> Config:
-        """Check the names of a part's arguments, and the parts among them."""
-        checked: Config = {}
-        for name, argument in given.items():
-            if name in parameters:
-                checked[name] = self.value(argument, parameters[name].annotation, f"{key}.{name}")
-            elif any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
-                checked[name] = argument
+    def _argument(self, value: Any, name: str, parameters: Mapping[str, inspect.Parameter], key: str) -> Any:
+        if name in parameters:
+            parameter = parameters[name]
+            names_object = isinstance(value, str) and _DOTTED.fullmatch(value)
+            if names_object and _alternatives(parameter.annotation)[0] is not str:  # jsonargparse would import it
+                self._refuse_foreign(value, key)
+            return self._value(value, parameter, key)
+        if not any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
+            raise self._unknown(key, name, parameters)
+        self._trust(value, key)
+        return value
+
+    def _trust(self, value: Any, key: str) -> None:
+        """Refuse every class outside the trusted packages: a ``class_path``, or a bare string that may name one."""
+        if isinstance(value, str) and not self.allow_classes and key.startswith(CLASS_KEYS):
+            if value.endswith((".yaml", ".yml", ".json")):
+                raise self._error("expected the object itself, not another file", key)
+            self._refuse_foreign(value, key)
+        elif isinstance(value, Mapping):
+            if isinstance(value.get("class_path"), str):
+                self._refuse_foreign(value["class_path"], key)
+            for name, inner in value.items():
+                self._trust(inner, f"{key}.{name}")
+        elif isinstance(value, list):
+            for inner in value:
+                self._trust(inner, key)
+
+    def _refuse_foreign(self, path: str, key: str) -> None:
+        """Raise unless a class path is a bare name or leads into a trusted package."""
+        if self.allow_classes or "." not in path or any(path == p or path.startswith(f"{p}.") for p in TRUSTED):
+            return
+        message = f"{path} is outside lmzoo, and loading it would run its code"
+        raise self._error(f"{message}; add --allow_classes to the command line if you trust it", key)
+
+    def _find_class(self, name: Any, base: type | None, key: str) -> type:
+        """The class a ``class_path`` names; raises with the nearest parts that fit the slot.
+
+        A class outside the trusted packages is not even imported unless ``allow_classes``.
+        """
+        assert base is not None
+        fitting = parts_of(base)
+        if isinstance(name, str) and name in fitting:
+            return fitting[name]
+        module_name, dot, class_name = str(name).rpartition(".")
+        choices = ", ".join(nearest(class_name, fitting))
+        if not isinstance(name, str):
+            message = f"expected the name of a class, got {name!r}"
+        elif not dot and name in layers.__all__:
+            message = f"{name} does not fit here; what fits: {', '.join(sorted(fitting))}"
+        elif not dot:
+            message = f"no part is called {name}; nearest valid names: {choices}"
+        else:
+            self._refuse_foreign(name, key)
+            try:
+                cls = getattr(importlib.import_module(module_name), class_name)
+            except (ImportError, AttributeError) as error:
+                hint = "a file of your own is found in the folder in which the command is given"
+                message = f"cannot import {name} ({error}); {hint}; nearest parts of lmzoo: {choices}"
             else:
-                raise _unknown(f"{key}.{name}", name, parameters, self.places)
-        return checked
+                if isinstance(cls, type) and issubclass(cls, base):
+                    return cls
+                message = f"expected a subclass of {base.__name__}, got {name}"
+        raise ConfigError(message, key=key, place=self.places.find(f"{key}.class_path"))
+
+    # -- errors -------------------------------------------------------------------------------------------------
+
+    def explain(self, error: argparse.ArgumentError) -> ConfigError:
+        """The error of jsonargparse about a checked configuration, with the key and place of the value it is about."""
+        for key, value, annotation in self._checked:
+            refused = _refusal(key, value, annotation)
+            if refused is not None:
+                in_own_words = part_base(annotation) is None and (key not in CLASS_KEYS or isinstance(value, int))
+                return self._error(f"expected {kind(annotation)}, got {value}" if in_own_words else refused, key)
+        return ConfigError(" ".join(str(error).split()))
+
+    def key_of(self, argument: str) -> str:
+        """The full key of a constructor's argument: one that was written down if there is one."""
+        for keys in (self.places.of_key, self.parameters):
+            for key in keys:
+                if key == argument or key.endswith(f".{argument}"):
+                    return key
+        return argument
+
+    def _error(self, message: str, key: str) -> ConfigError:
+        """An error about a key, or about an option as it was written."""
+        return ConfigError(message, key=key, place=COMMAND_LINE if key.startswith("-") else self.places.find(key))
+
+    def _unknown(self, key: str, name: Any, known: Iterable[str]) -> ConfigError:
+        return self._error(f"unknown key; nearest valid keys: {', '.join(nearest(str(name), known)) or 'none'}", key)
 
 
-def _unknown(key: str, name: Any, known: Iterable[str], places: Places) -> ConfigError:
-    names = ", ".join(nearest(str(name), known))
-    return ConfigError(f"unknown key; nearest valid keys: {names}", key=key, place=places.find(key))
+def _typed(text: str, annotation: Any) -> Any:
+    """The value of an option: text where that is wanted, else read as YAML."""
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError:
+        return text
+    first = next((m for m in _alternatives(annotation) if m in (str, int, float, bool)), None)  # jsonargparse's choice
+    return text if first is str and value is not None and not isinstance(value, Mapping | list) else value
+
+
+def _spec(path: Sequence[str], value: Any) -> Any:
+    """What stands at the end of a path below a part, as a file would write it: ``init_args`` may be left out of it."""
+    if not path:
+        return value
+    if path[0] == "class_path":
+        return {"class_path": value}
+    group, *names = path if path[0] in ("init_args", "dict_kwargs") else ("init_args", *path)
+    return {group: {names[0]: _spec(names[1:], value)} if names else value}
+
+
+def _refusal(key: str, value: Any, annotation: Any) -> str | None:
+    """What jsonargparse has against a value for a key of this type; None where it takes it."""
+    name = key.rpartition(".")[2]
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_argument(f"--{name}", type=annotation)
+    try:
+        parser.parse_object({name: value})
+    except argparse.ArgumentError as error:
+        return " ".join(str(error).split())
+    return None
+
+
+def _alternatives(annotation: Any) -> tuple[Any, ...]:
+    """The types of a union; a type alone is the only one."""
+    is_union = typing.get_origin(annotation) in (typing.Union, types.UnionType)
+    return typing.get_args(annotation) if is_union else (annotation,)
+
+
+def kind(annotation: Any) -> str:
+    """A type in the words of a message: ``int or null`` for ``int | None``."""
+    alternatives = _alternatives(annotation)
+    if len(alternatives) > 1:
+        return " or ".join(dict.fromkeys(kind(alternative) for alternative in alternatives))
+    arguments = typing.get_args(annotation)
+    if typing.get_origin(annotation) is typing.Literal:
+        return " or ".join(map(str, arguments))
+    name = "null" if annotation is types.NoneType else getattr(annotation, "__name__", str(annotation))
+    return f"{name}[{', '.join(map(kind, arguments))}]" if arguments else name
+
+
+def keys_of(cls: type) -> Keys:
+    """The parameters of a constructor by key; those of a dataclass among them stand one level deeper."""
+    return {
+        name: keys_of(p.annotation) if isinstance(p.annotation, type) and is_dataclass(p.annotation) else p
+        for name, p in init_parameters(cls).items()
+    }
 
 
 def part_base(annotation: Any) -> type | None:
     """The class a slot takes: of ``Attention``, ``Callable[[int, int], Attention]`` or either with ``| None``."""
-    origin = typing.get_origin(annotation)
-    if origin in (typing.Union, types.UnionType):
-        found = [b for a in typing.get_args(annotation) if (b := part_base(a)) is not None]
-        return found[0] if found else None
-    if origin is type or origin is None:
-        is_part = isinstance(annotation, type) and issubclass(annotation, nn.Module)
-        return annotation if is_part else None
-    if origin is Callable or origin is typing.get_origin(Callable[[], None]):
+    alternatives = _alternatives(annotation)
+    if len(alternatives) > 1:
+        return next((base for a in alternatives if (base := part_base(a)) is not None), None)
+    if typing.get_origin(annotation) is typing.get_origin(Callable[[], None]):
         return part_base(typing.get_args(annotation)[-1])
-    return None
+    return annotation if isinstance(annotation, type) and issubclass(annotation, nn.Module) else None
 
 
 def provided(annotation: Any) -> int:
@@ -171,38 +400,6 @@ def parts_of(base: type) -> dict[str, type]:
     return {n: c for n, c in classes.items() if issubclass(c, base) and c is not base}
 
 
-def find_class(name: Any, base: type, key: str, places: Places, *, allow_classes: bool = False) -> type:
-    """The class a ``class_path`` names; raises with the nearest parts that fit the slot.
-
-    A class outside the trusted packages is not even imported unless ``allow_classes``.
-    """
-    fitting = parts_of(base)
-    place = places.find(f"{key}.class_path")
-    if not isinstance(name, str):
-        raise ConfigError(f"expected the name of a class, got {name!r}", key=key, place=place)
-    if name in fitting:
-        return fitting[name]
-    choices = ", ".join(nearest(name.rpartition(".")[2], fitting))
-    if "." not in name:
-        if name in layers.__all__:
-            message = f"{name} does not fit here; what fits: {', '.join(sorted(fitting))}"
-        else:
-            message = f"no part is called {name}; nearest valid names: {choices}"
-        raise ConfigError(message, key=key, place=place)
-    if not allow_classes:
-        refuse_foreign(name, key, places)
-    module_name, _, class_name = name.rpartition(".")
-    try:
-        cls = getattr(importlib.import_module(module_name), class_name)
-    except (ImportError, AttributeError) as error:
-        hint = "a file of your own is found in the folder in which the command is given"
-        message = f"cannot import {name} ({error}); {hint}; nearest parts of lmzoo: {choices}"
-        raise ConfigError(message, key=key, place=place) from None
-    if not (isinstance(cls, type) and issubclass(cls, base)):
-        raise ConfigError(f"expected a subclass of {base.__name__}, got {name}", key=key, place=place)
-    return cls
-
-
 def public_path(cls: type) -> str:
     """``lmzoo.layers.SwiGLU`` rather than the file it happens to stand in."""
     public = getattr(layers, cls.__name__, None) is cls
@@ -211,126 +408,7 @@ def public_path(cls: type) -> str:
 
 def init_parameters(cls: type, *, skip: int = 0) -> dict[str, inspect.Parameter]:
     """The constructor's parameters with evaluated annotations, without ``self`` and the first ``skip``."""
+    if inspect.getattr_static(cls, "__init__") is nn.Module.__init__:  # its ``*args`` and ``**kwargs`` take nothing
+        return {}
     parameters = list(inspect.signature(cls, eval_str=True).parameters.values())[skip:]
     return {p.name: p for p in parameters}
-
-
-def readable(error: str, places: Places) -> ConfigError:
-    """The message of jsonargparse as ours: the innermost key, what it expected, what it got."""
-    text = error.strip()
-    if match := re.search(r"[Uu]nrecognized arguments: (.+)", text):
-        return ConfigError(f"unknown option {match[1]}", place="command line")
-    keys = re.findall(r'(?:Parser key|Problem with given class_path|Key) "?([\w.]+)"?', text)
-    key = ".".join(dict.fromkeys(keys)) if keys else None
-    expected = [
-        e.rstrip(".")
-        for e in re.findall(r"(?:Expected (?:a |an |to be )?|expects )([^\n]+?)(?:\. Got value|\n|$)", text)
-    ]
-    got = re.findall(r"(?:Got value|Given value): ([^\n]+)", text)
-    if expected:
-        kinds = [re.sub(r"<class '(?:[\w.]*\.)?(\w+)'>", r"\1", e).replace("NoneType", "null") for e in expected]
-        message = f"expected {' or '.join(dict.fromkeys(kinds))}" + (f", got {got[-1]}" if got else "")
-    else:
-        message = " ".join(text.split())
-    place = places.find(key) if key else None
-    if key and (deeper := [k for k in places.of_key if k.startswith(f"{key}.") and places.of_key[k] == "command line"]):
-        key, place = deeper[-1], "command line"  # jsonargparse names the part, not the option below it
-    return ConfigError(message, key=key, place=place)
-
-
-_DOTTED = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+")
-
-
-def split_config_options(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Take ``--config FILE`` (or ``-c``, or with ``=``) out of the words of a command line."""
-    files: list[str] = []
-    rest: list[str] = []
-    words = iter(arguments)
-    for word in words:
-        name, equals, value = word.partition("=")
-        if name not in ("--config", "-c"):
-            rest.append(word)
-            continue
-        file = value if equals else next(words, None)
-        if not file:
-            raise ConfigError("expected a YAML file after it", key=name, place="command line")
-        files.append(file)
-    return files, rest
-
-
-def options(arguments: Sequence[str]) -> Iterator[tuple[str, Any]]:
-    """A command line's options as (key, value), values read as YAML: ``--a.b=c``, ``--a.b c``, ``--a.b+=c``."""
-    for i, word in enumerate(arguments):
-        if word.startswith("--"):
-            name, equals, value = word[2:].partition("=")
-            following = arguments[i + 1] if i + 1 < len(arguments) else ""
-            yield name.removesuffix("+"), _yaml_value(value if equals else following)
-
-
-def _yaml_value(text: str) -> Any:
-    try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError:
-        return text
-
-
-def part_keys(parser: ArgumentParser) -> dict[str, type]:
-    """The keys that take a part, with the class it has to be of."""
-    return {a.dest: base for a in parser._actions if (base := part_base(getattr(a, "_typehint", None)))}
-
-
-def refuse_foreign_options(arguments: Sequence[str], parser: ArgumentParser) -> None:
-    """Refuse options that would import code from outside the trusted packages, at any depth of a part."""
-    below_parts = tuple(f"{key}." for key in part_keys(parser))
-    for key, value in options(arguments):
-        places = Places({key: "command line"})
-        check_trust(value, places, key)
-        if key.startswith(below_parts) and isinstance(value, str) and _DOTTED.fullmatch(value):
-            refuse_foreign(value, key, places)
-
-
-def refuse_unknown_options(arguments: Sequence[str], parser: ArgumentParser) -> None:
-    """Name the nearest options for a misspelt one; options below a part are jsonargparse's to judge."""
-    known = {o for a in parser._actions for o in a.option_strings}
-    known -= {"--model", "--data", "--data.arithmetic", "--trainer"}  # whole files past our checks; --config is the way
-    deeper = tuple(f"--{key}" for key in (*(f"{k}." for k in part_keys(parser)), *CLASS_KEYS))
-    for word in arguments:
-        name = word.partition("=")[0]
-        if not name.startswith("--") or name in known or name.startswith(deeper):
-            continue
-        close = ", ".join(nearest(name, known))
-        raise ConfigError(f"unknown option; nearest valid options: {close}", key=name, place="command line")
-
-
-def full_class_paths(arguments: Sequence[str], parser: ArgumentParser, *, allow_classes: bool) -> list[str]:
-    """Write ``--model.feed_forward SwiGLU`` out as its full class path, with the same checks as in a file."""
-    bases = part_keys(parser)
-    words = list(arguments)
-    for i, word in enumerate(words):
-        name, equals, value = word.partition("=")
-        key = name.removeprefix("--").removesuffix(".class_path")
-        if not name.startswith("--") or key not in bases:
-            continue
-        value = value if equals else (words[i + 1] if i + 1 < len(words) else "")
-        if not value or value[0] in "{[-" or value == "null":
-            continue
-        place = Places({key: "command line"})
-        full = public_path(find_class(value, bases[key], key, place, allow_classes=allow_classes))
-        if equals:
-            words[i] = f"{name}={full}"
-        else:
-            words[i + 1] = full
-    return words
-
-
-def config_of_run(arguments: Sequence[str]) -> Path:
-    """The stored configuration of the run that ``validate`` and ``test`` were pointed at."""
-    for key, value in options(arguments):
-        if key == "run_dir":
-            file = Path(str(value or "")) / "config.yaml"
-            if not file.is_file():
-                raise ConfigError(
-                    f"expected the folder of a run, with a config.yaml in it, got {file.parent}", key="--run_dir"
-                )
-            return file
-    raise ConfigError("give the run to evaluate: --run_dir FOLDER", place="command line")

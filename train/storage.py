@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from ..errors import ConfigError
 
 
-def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Write a JSON file atomically."""
-    write_atomically(path, json.dumps(content, indent=2, sort_keys=True) + "\n")
+def write_json(path: Path, content: Mapping[str, Any], *, sort_keys: bool = True) -> None:
+    """Write a JSON file, whole or not at all."""
+    text = json.dumps(finite(content), indent=2, sort_keys=sort_keys, allow_nan=False)
+    write_atomically(path, f"{text}\n")
 
 
 def read_json(path: Path) -> dict[str, Any] | None:
@@ -29,8 +31,12 @@ def read_json(path: Path) -> dict[str, Any] | None:
 Record = dict[str, Any]
 
 
-def read_lines(file: Path) -> list[Record]:
-    """The records of a file that is written whole or not at all; empty where there is none.
+def read_lines(file: Path, *, may_be_cut_off: bool = False) -> list[Record]:
+    """The records of a file; empty where there is none.
+
+    Args:
+        file: of JSON Lines.
+        may_be_cut_off: it grows line by line, and a kill can have left half a line at its end: read up to there.
 
     Raises:
         ConfigError: a line is not one JSON object.
@@ -42,6 +48,8 @@ def read_lines(file: Path) -> list[Record]:
         try:
             record = json.loads(line)
         except ValueError as error:
+            if may_be_cut_off:
+                break
             raise ConfigError(f"not valid JSON: {error}", place=f"{file}:{number}") from None
         if not isinstance(record, dict):
             raise ConfigError("expected one JSON object a line", place=f"{file}:{number}")
@@ -49,23 +57,30 @@ def read_lines(file: Path) -> list[Record]:
     return records
 
 
-def append_record(file: Path, record: Record) -> None:
-    """Add one record, on a line of its own also where the line before was cut off; on the disk when this returns."""
+def append_record(file: Path, record: Record, *, sync: bool = True) -> None:
+    """Add one record, on a line of its own also where the line before was cut off.
+
+    It is on the disk when this returns, unless ``sync`` is false: then the system writes it in its own time.
+    """
     file.parent.mkdir(parents=True, exist_ok=True)
-    line = json.dumps(finite(record), allow_nan=False) + "\n"
+    line = _line(record)
     with file.open("a+b") as stream:
         if stream.tell():
             stream.seek(-1, os.SEEK_END)
             line = line if stream.read(1) == b"\n" else "\n" + line
         stream.write(line.encode("utf-8"))
-        stream.flush()
-        os.fsync(stream.fileno())
+        if sync:
+            stream.flush()
+            os.fsync(stream.fileno())
 
 
 def write_records(file: Path, records: Iterable[Record]) -> None:
     """A file of just these records, whole or not at all."""
-    lines = [json.dumps(finite(record), allow_nan=False) for record in records]
-    write_atomically(file, "".join(f"{line}\n" for line in lines))
+    write_atomically(file, "".join(map(_line, records)))
+
+
+def _line(record: Record) -> str:
+    return json.dumps(finite(record), allow_nan=False) + "\n"
 
 
 def finite(value: Any) -> Any:
@@ -79,11 +94,18 @@ def finite(value: Any) -> Any:
 
 def write_atomically(path: str | os.PathLike[str], content: str | bytes) -> None:
     """Write so that ``path`` holds either the old content or the whole new one, also after a power cut."""
+    with open_atomically(path) as stream:
+        stream.write(content.encode("utf-8") if isinstance(content, str) else content)
+
+
+@contextlib.contextmanager
+def open_atomically(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
+    """A stream under a temporary name, which becomes ``path`` once all is written and on the disk."""
     file = Path(path)
     file.parent.mkdir(parents=True, exist_ok=True)
     temporary = file.with_name(f".{file.name}.{os.getpid()}.tmp")
     with temporary.open("wb") as stream:
-        stream.write(content.encode("utf-8") if isinstance(content, str) else content)
+        yield stream
         stream.flush()
         os.fsync(stream.fileno())
     temporary.replace(file)

@@ -6,17 +6,18 @@ from abc import abstractmethod
 from typing import ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ...errors import require
 from ..common.linear import Linear
+from ..common.part import Part
 from ..position.position import Position, PositionKind, as_template
 from ..position.rotary import Rotary
 from .cache import CacheLike
 from .visibility import Visibility
 
 
-class Attention(nn.Module):
+class Attention(Part):
     """Causal multi-head self-attention with grouped keys: x, y (B, T, d).
 
     ``layer(x, attention_mask=None, cache=None, layer_index=0)`` projects x to queries (B, H, T, dh), keys and values
@@ -36,7 +37,13 @@ class Attention(nn.Module):
     """
 
     default_position: ClassVar[type[Position]] = Rotary
+    """The position of a layer that is given none."""
+
     position_kinds: ClassVar[frozenset[PositionKind]] = frozenset({"query_key", "nothing"})
+    """What a position may act on; any other is refused."""
+
+    train_length: int | None = None
+    """The only context length, in tokens, that the layer may be trained on; None is any."""
 
     def __init__(
         self,

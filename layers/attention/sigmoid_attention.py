@@ -32,6 +32,8 @@ class SigmoidAttention(Attention):
         ArgumentError: ``train_length`` is below 1, and what ``Attention`` raises.
     """
 
+    train_length: int
+
     def __init__(
         self,
         d_model: int,

@@ -12,9 +12,8 @@ from torch import Tensor
 class CorpusStatistics:
     """What the training data, or the model that training starts from, tells about each token.
 
-    A part that wants to know defines ``use_corpus(self, statistics)``. It is called once, before training; what the
-    part learns there it keeps in persistent buffers whose shapes follow from its constructor arguments, so that a
-    saved model needs no corpus.
+    A part that wants to know defines ``use_corpus(self, statistics)``; see
+    :meth:`lmzoo.layers.common.part.Part.use_corpus`.
 
     Args:
         token_counts: (V,) int64: how often each id is a label in the training data.

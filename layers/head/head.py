@@ -1,9 +1,10 @@
-"""The frame that every output head fills in."""
+"""The frame that every output head fills in, and the head that takes a loss's shift back from any other."""
 
 from __future__ import annotations
 
 import inspect
 from abc import abstractmethod
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import torch
@@ -12,9 +13,13 @@ from torch.utils.checkpoint import checkpoint
 
 from ...errors import ArgumentError, require
 from ..common.full_precision import full_dtype
+from ..common.part import Part
+
+# Logits that exist at one time where no chunk size is given.
+_CHUNK_LOGITS = 1 << 22
 
 
-class Head(nn.Module):
+class Head(Part):
     """A normalised distribution over the vocabulary for each hidden state.
 
     ``head(hidden)`` gives logits (..., V) for hidden (..., d), ``head.nll(hidden, target)`` the negative
@@ -34,6 +39,12 @@ class Head(nn.Module):
 
     needs_trained_model: str | None = None
     """Why training can begin only from a trained model, and what else to choose; None where it can begin without."""
+
+    tie_counts: Tensor | None = None
+    """(V,) integers: greedy generation takes the token with the highest count among those of equal, highest logit.
+
+    None leaves it the lowest id.
+    """
 
     why_fixed: str = "cannot be resized"
     """Why the vocabulary cannot be resized, as :meth:`resize` says it."""
@@ -101,8 +112,19 @@ class Head(nn.Module):
     def matmul_weights(self) -> int:
         """Weights that take part in a product for each training token, shared ones included."""
 
+    def sample(self, hidden: Tensor, *, temperature: float = 1.0, generator: torch.Generator | None = None) -> Tensor:
+        """Tokens drawn from softmax(logits / temperature), without a column for each token: (N, d) -> (N,) int64.
 
-_CHUNK_LOGITS = 1 << 22
+        Where a head defines it, ``lmzoo generate`` calls it for the whole distribution, with neither top-k nor top-p.
+
+        Raises:
+            ArgumentError: by default: generation draws from the logits then.
+        """
+        raise ArgumentError("head", "a head with a method sample", type(self).__name__)
+
+    def health(self) -> Mapping[str, float]:
+        """Figures of the head's own state, which training logs as ``head_<name>``; by default none."""
+        return {}
 
 
 class DebiasedHead(Head):

@@ -6,14 +6,13 @@ from abc import abstractmethod
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from torch import Tensor, nn
+from torch import Tensor
+
+from ..common.part import Part
 
 
-class Loss(nn.Module):
-    """What is optimised, as a function of likelihoods and targets alone, so that any loss works with any head.
-
-    A loss that wants to know the corpus defines ``use_corpus(statistics)``, called before training starts.
-    """
+class Loss(Part):
+    """What is optimised, as a function of likelihoods and targets alone, so that any loss works with any head."""
 
     neutral: ClassVar[Mapping[str, Any] | None] = None
     """Constructor arguments with which the loss is cross-entropy to the last bit; None where there are none."""

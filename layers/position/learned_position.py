@@ -20,6 +20,7 @@ class LearnedPosition(Position):
     """
 
     acts_on = "embedding"
+    max_length: int
 
     def __init__(self, max_length: int) -> None:
         super().__init__()

@@ -5,14 +5,15 @@ from __future__ import annotations
 import copy
 from typing import ClassVar, Literal, Self
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from ...errors import ArgumentError
+from ..common.part import Part
 
 PositionKind = Literal["query_key", "score", "embedding", "nothing"]
 
 
-class Position(nn.Module):
+class Position(Part):
     """How a model learns where a token stands.
 
     An instance made by the user is a template that only holds its arguments. The owner, an attention layer or a
@@ -33,6 +34,10 @@ class Position(nn.Module):
     """
 
     acts_on: ClassVar[PositionKind]
+    """Which hook does the work; every position says it."""
+
+    max_length: int | None = None
+    """The tokens that the position is defined for; a longer context is refused before training. None is any number."""
 
     def bind(self, *, d_model: int, n_heads: int) -> Self:
         """A fresh module with these arguments for a layer of width ``d_model`` with ``n_heads`` query heads."""

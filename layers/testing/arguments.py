@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from . import attention_checks as contract
+from ..common.part import keeps
 from .promise import Candidate, Promise
+
+
+def check_kept(make: Callable[[], nn.Module]) -> None:
+    """A part keeps each constructor argument as an attribute of the same name, so that it can be described."""
+    layer = make()
+    for name, parameter in inspect.signature(type(layer)).parameters.items():
+        if parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+            assert keeps(layer, name), f"{type(layer).__name__} does not keep its argument {name!r} as an attribute"
 
 
 def check_arguments(make: Candidate) -> None:
@@ -17,7 +26,7 @@ def check_arguments(make: Candidate) -> None:
 
     An argument may be kept as what it stands for, as where None is a default that follows from another argument.
     """
-    contract.check_arguments(make)
+    check_kept(make)
     first = make()
     kept = _kept(first)
     second = make.part(**kept)

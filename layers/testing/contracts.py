@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from torch import nn
 
@@ -11,22 +11,15 @@ from ..attention.attention import Attention
 from ..head.head import Head
 from ..loss.loss import Loss
 from ..position.position import Position
-from .attention_promises import COMPILATION
+from .attention_checks import COMPILATION
 from .promise import Candidate, Promise, hold
 from .slots import SLOTS
 
 
-def _test(name: str) -> Callable[[PartContract], None]:
-    """A test method that holds the part to the promise of this name."""
-
-    def test(self: PartContract) -> None:
-        self.hold(SLOTS[self.slot].promises[name])
-
-    return test
-
-
 class PartContract:
     """What the contracts below have in common: set ``part``, and ``arguments`` where it needs some.
+
+    A class that sets ``slot`` gets a method ``test_<name>`` for each promise of it.
 
     Args of the class:
         part: the class of parts that is tested.
@@ -37,6 +30,18 @@ class PartContract:
     part: ClassVar[type[nn.Module]]
     arguments: ClassVar[Mapping[str, Any]] = {}
     slot: ClassVar[str]
+
+    def __init_subclass__(cls, **more: Any) -> None:
+        super().__init_subclass__(**more)
+        if "slot" not in vars(cls):
+            return
+        for promise in SLOTS[cls.slot].promises.values():
+            if not hasattr(cls, f"test_{promise.name}"):  # a class may write a test itself, or inherit one
+                setattr(cls, f"test_{promise.name}", _test(promise))
+
+    if TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Callable[[], None]: ...
 
     def candidate(self) -> Candidate:
         """The part with all of its arguments; override it for a part that is built in another way."""
@@ -50,25 +55,21 @@ class PartContract:
             raise AssertionError(f"{error}\n{promise.means}\n{promise.advice}") from error
 
 
+def _test(promise: Promise) -> Callable[[PartContract], None]:
+    """A test method that holds the part to what its slot promises under this name."""
+
+    def test(self: PartContract) -> None:
+        self.hold(SLOTS[self.slot].promises[promise.name])
+
+    test.__name__, test.__doc__ = f"test_{promise.name}", promise.text
+    return test
+
+
 class AttentionContract(PartContract):
     """Tests of an attention layer: ``class TestMine(AttentionContract): part = MyAttention``."""
 
     part: ClassVar[type[Attention]]
     slot = "attention"
-
-    test_arguments = _test("arguments")
-    test_causality = _test("causality")
-    test_padding = _test("padding")
-    test_cache = _test("cache")
-    test_batch = _test("batch")
-    test_groups = _test("groups")
-    test_finite = _test("finite")
-    test_gradients = _test("gradients")
-    test_types = _test("types")
-    test_half_precision = _test("half_precision")
-    test_memory = _test("memory")
-    test_state_dict = _test("state_dict")
-    test_deterministic = _test("deterministic")
 
 
 class CompiledAttentionContract(AttentionContract):
@@ -85,40 +86,12 @@ class PositionContract(PartContract):
     part: ClassVar[type[Position]]
     slot = "position"
 
-    test_arguments = _test("arguments")
-    test_kind = _test("kind")
-    test_binding = _test("binding")
-    test_shape = _test("shape")
-    test_defined = _test("defined")
-    test_causality = _test("causality")
-    test_padding = _test("padding")
-    test_cache = _test("cache")
-    test_finite = _test("finite")
-    test_gradients = _test("gradients")
-    test_half_precision = _test("half_precision")
-    test_memory = _test("memory")
-    test_state_dict = _test("state_dict")
-    test_deterministic = _test("deterministic")
-
 
 class HeadContract(PartContract):
     """Tests of an output head."""
 
     part: ClassVar[type[Head]]
     slot = "head"
-
-    test_arguments = _test("arguments")
-    test_distribution = _test("distribution")
-    test_agreement = _test("agreement")
-    test_row_weight = _test("row_weight")
-    test_types = _test("types")
-    test_memory = _test("memory")
-    test_finite = _test("finite")
-    test_empty = _test("empty")
-    test_gradients = _test("gradients")
-    test_autocast = _test("autocast")
-    test_state_dict = _test("state_dict")
-    test_deterministic = _test("deterministic")
 
 
 class LossContract(PartContract):
@@ -127,29 +100,8 @@ class LossContract(PartContract):
     part: ClassVar[type[Loss]]
     slot = "loss"
 
-    test_arguments = _test("arguments")
-    test_scalar = _test("scalar")
-    test_neutral = _test("neutral")
-    test_order = _test("order")
-    test_direction = _test("direction")
-    test_finite = _test("finite")
-    test_empty = _test("empty")
-    test_gradients = _test("gradients")
-    test_log_weight = _test("log_weight")
-    test_row_weight = _test("row_weight")
-    test_deterministic = _test("deterministic")
-
 
 class FeedForwardContract(PartContract):
     """Tests of a feed-forward layer, or of a normalisation."""
 
     slot = "feed_forward"
-
-    test_arguments = _test("arguments")
-    test_types = _test("types")
-    test_alone = _test("alone")
-    test_finite = _test("finite")
-    test_gradients = _test("gradients")
-    test_half_precision = _test("half_precision")
-    test_state_dict = _test("state_dict")
-    test_deterministic = _test("deterministic")

@@ -13,12 +13,12 @@ from ..attention.attention import Attention
 from ..head.head import Head
 from ..loss.loss import Loss
 from ..position.position import Position
-from .attention_promises import ATTENTION_PROMISES
-from .head_promises import HEAD_PROMISES
-from .loss_promises import LOSS_PROMISES
-from .position_promises import POSITION_PROMISES
+from .attention_checks import ATTENTION_PROMISES
+from .head_checks import HEAD_PROMISES
+from .loss_checks import LOSS_PROMISES
+from .position_checks import POSITION_PROMISES
 from .promise import Candidate, Promise
-from .token_promises import TOKEN_PROMISES
+from .token_checks import TOKEN_PROMISES
 
 
 @dataclass(frozen=True)

@@ -107,6 +107,7 @@ def test_differing_keys():
     one = {"a": {"b": 1, "c": 2}, "run_dir": "x"}
     assert differing_keys(one, {"a": {"b": 1, "c": 3}, "run_dir": "y", "d": None}, ignore=["run_dir"]) == ["a.c", "d"]
     assert differing_keys(one, {"a": {"b": 1, "c": 2}, "run_dir": "x"}) == []
+    assert differing_keys(one, one | {"init_args": {}}) == [], "no arguments are as good as none written"
 
 
 def test_writing_leaves_no_temporary_file(tmp_path):

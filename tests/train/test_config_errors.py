@@ -7,7 +7,7 @@ import yaml
 from lmzoo.errors import ConfigError
 from lmzoo.train.cli import main
 from lmzoo.train.data import TextDataModule
-from lmzoo.train.fit.lightning_cli import check
+from lmzoo.train.fit.lightning_cli import TrainingCLI, check
 
 
 @pytest.fixture(autouse=True)
@@ -83,6 +83,23 @@ MISTAKES = [
     ("trainer.callbacks", ["evil.Callback"], ["trainer.callbacks", "evil.Callback", "allow_classes"]),
     ("trainer.logger", "evil.Logger", ["trainer.logger", "evil.Logger", "allow_classes"]),
     ("trainer.logger", "logger.yaml", ["trainer.logger", "not another file"]),
+    ("model.head", {"init_args": {"tied": True}}, ["model.head.init_args.tied", "class_path"]),
+    (
+        "model.attention",
+        {
+            "class_path": "SoftmaxAttention",
+            "init_args": {"position": {"class_path": "Rotary", "init_args": {"base": "x"}}},
+        },
+        ["mine.yaml:14: model.attention.init_args.position.init_args.base: expected float, got x"],
+    ),
+    ("model.loss", {"class_path": "CrossEntropy", "init_args": {"gamma": 2}}, ["model.loss.init_args.gamma", "none"]),
+    # jsonargparse would import what such a string names
+    (
+        "model.loss",
+        {"class_path": "PowerLawDecay", "init_args": {"token_counts": "evil.counts"}},
+        ["model.loss.init_args.token_counts", "evil.counts", "allow_classes"],
+    ),
+    ("trainer.callbacks", 3, ["trainer.callbacks", "list[Callback]", "null", "3"]),
 ]
 
 
@@ -124,6 +141,11 @@ def test_the_line_is_named(tiny, write, capsys):
         (["--trainer.logger", "evil.Logger"], ["evil.Logger", "allow_classes"]),
         (["--model.attention", '{"class_path": "evil.Attention"}'], ["evil.Attention", "allow_classes"]),
         (["--model", "other.yaml"], ["--model", "unknown option"]),
+        (["--model.compile"], ["--model.compile", "a value after it"]),
+        (["--allow_classes=yes"], ["--allow_classes", "no value", "yes"]),
+        (["--model.seed", "4"], ["--model.seed", "unknown option"]),
+        (["--model.attention.n_kv_hds", "2"], ["command line: model.attention.init_args.n_kv_hds", "n_kv_heads"]),
+        (["stray"], ["unknown option stray"]),
     ],
 )
 def test_mistake_on_the_command_line(tiny, write, capsys, words, expected):
@@ -131,6 +153,23 @@ def test_mistake_on_the_command_line(tiny, write, capsys, words, expected):
     message = capsys.readouterr().err
     for word in expected:
         assert word in message, message
+
+
+def test_options_are_written_into_the_file(tiny, write):
+    attention = {"class_path": "SoftmaxAttention", "init_args": {"n_kv_heads": 1}}
+    file = str(write(change(tiny, "model.attention", attention)))
+    words = (
+        "--model.attention SigmoidAttention --model.attention.train_length 16 --run_dir 7 --trainer.devices 1".split()
+    )
+    words += ["--trainer.callbacks+=EarlyStopping", "--trainer.callbacks.monitor=validation/cross_entropy"]
+    cli = TrainingCLI("fit", ["--config", file, *words, "--trainer.callbacks.init_args.patience", "2"])
+    resolved = cli.resolved()
+    expected = {"n_kv_heads": 1, "position": None, "train_length": 16}
+    assert resolved["model"]["attention"]["init_args"] == expected, "the new class keeps what it takes as well"
+    assert str(cli.run.folder) == "7", "text stays text"
+    assert resolved["trainer"]["callbacks"][0]["init_args"]["patience"] == 2
+    other = TrainingCLI("fit", ["--config", file, "--model.attention", '{"init_args": {"n_kv_heads": 2}}']).resolved()
+    assert other["model"]["attention"]["init_args"]["n_kv_heads"] == 2
 
 
 def test_missing_file_and_misspelt_command(tmp_path, capsys):
@@ -153,8 +192,6 @@ def test_foreign_classes_load_only_when_allowed(tiny, write, tmp_path, monkeypat
     with pytest.raises(ConfigError, match="allow_classes"):
         check(yaml.safe_load(path.read_text()))
     assert "imported" not in capsys.readouterr().out
-    from lmzoo.train.fit.lightning_cli import TrainingCLI
-
     cli = TrainingCLI("fit", ["--config", str(path), "--allow_classes"])
     assert type(cli.model.network.blocks[0].feed_forward).__name__ == "MyFeedForward"
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
+import docstring_parser
 import yaml
 from jsonargparse import ArgumentParser
 from rich.console import Console
@@ -21,135 +24,54 @@ from ..runs.load import COMPARISON_FILE
 from .comparison import ComparisonFile, PlannedRun, output_of, read_comparison
 from .evaluations import evaluate_all, evaluations_of
 from .executors import Executor, LocalExecutor
-from .progress import progress_for
 from .run_all import Interrupted, ended_by_signals, run_all, sole_user
 from .tune import check_trials, tune, tuned_rates
 
-EXECUTORS = ("local", "ray")
-
-
-def add_execution_arguments(parser: ArgumentParser) -> None:
-    """The arguments that say where work is carried out, and how much of it at once."""
-    parser.add_argument(
-        "--jobs",
-        type=int | None,
-        default=None,
-        metavar="N",
-        help="Runs, and then evaluations, at once; 1 if not given, with Ray as many as the cluster has room for. "
-        "Runs that share a machine are slower each: compare tokens/s of runs made with the same N only.",
-    )
-    parser.add_argument(
-        "--threads",
-        type=int | None,
-        default=None,
-        metavar="N",
-        help="Threads of each job; the cores divided by --jobs if not given, no more than OMP_NUM_THREADS; with Ray 1. "
-        "A resumed run equals an uninterrupted one to the last bit where this is the same.",
-    )
-    parser.add_argument(
-        "--executor", default="local", metavar="local|ray", help="Processes of this machine, or tasks of a Ray cluster."
-    )
-    parser.add_argument(
-        "--ray_address",
-        "--ray-address",
-        default="local",
-        metavar="ADDRESS",
-        help="Ray cluster: HOST:PORT, auto for the one running here, or local for a new one on this machine. All of "
-        "its machines must see the same files under the same paths, with lmzoo in the same place.",
-    )
-
-
-@contextlib.contextmanager
-def chosen_executor(
-    name: str = "local", *, jobs: int | None = None, threads: int | None = None, ray_address: str = "local"
-) -> Iterator[Executor]:
-    """The executor, which is closed at the end.
-
-    Args:
-        name: ``local`` or ``ray``.
-        jobs: at once; 1, with Ray as many as there is room for, if None.
-        threads: of each job; a share of the cores, with Ray 1, if None.
-        ray_address: of the Ray cluster.
-
-    Raises:
-        ArgumentError: an argument is out of range, Ray is not installed, or there is no cluster at the address.
-    """
-    require(name in EXECUTORS, "executor", " or ".join(EXECUTORS), name)
-    require(jobs is None or jobs >= 1, "jobs", "1 or more", jobs)
-    require(threads is None or threads >= 1, "threads", "1 or more", threads)
-    if name == "local":
-        yield LocalExecutor(jobs or 1, threads)
-        return
-    from .ray_executor import RayExecutor
-
-    with RayExecutor(ray_address, threads=threads or 1, jobs=jobs) as executor:
-        yield executor
-
-
-DESCRIPTION = (
-    "Train the variants of a base configuration with several seeds, then write the report: Markdown, one HTML page, "
-    "PNG plots, JSON Lines. Where the file says so, all variants get the baseline's parameters or FLOPs (match), and "
-    "the same learning rates are tried for each before its final runs (tuning). Finished runs are skipped and "
-    "interrupted ones resumed: run the same command again."
-)
+# How the help of `lmzoo compare` calls the values of its options.
+_METAVARS = {
+    "seeds": "0,1",
+    "variants": "a,b",
+    "set": "KEY=VALUE",
+    "collect": "FOLDER",
+    "jobs": "N",
+    "threads": "N",
+    "executor": "local|ray",
+    "ray_address": "ADDRESS",
+}
 
 
 def main(arguments: Sequence[str]) -> int:
     """Run the command; returns 0 when every run asked for is finished, 1 when one failed."""
-    parser = ArgumentParser(prog="lmzoo compare", description=DESCRIPTION, exit_on_error=True)
-    add_compare_arguments(parser)
-    given = parser.parse_args(list(arguments))
+    given = vars(_parser().parse_args(list(arguments)))
     # the lists are read here and not by the parser, whose message would name the function that reads them
-    return compare(
-        given.file,
-        output=given.output,
-        seeds=None if given.seeds is None else _numbers(given.seeds),
-        variants=None if given.variants is None else _names(given.variants),
-        set=given.set,
-        report_only=given.report_only,
-        collect=given.collect,
-        allow_classes=given.allow_classes,
-        executor=given.executor,
-        jobs=given.jobs,
-        threads=given.threads,
-        ray_address=given.ray_address,
-    )
+    if given["seeds"] is not None:
+        given["seeds"] = _numbers(given["seeds"])
+    if given["variants"] is not None:
+        given["variants"] = [word.strip() for word in given["variants"].split(",")]
+    return compare(**given)
 
 
-def add_compare_arguments(parser: ArgumentParser) -> None:
-    """The command's arguments."""
-    parser.add_argument("file", help="Comparison file; with --report_only also the folder of a comparison.")
-    parser.add_argument("--output", type=str | None, default=None, help="Folder of the runs; runs/<name> if not given.")
-    parser.add_argument("--seeds", type=str | None, default=None, metavar="0,1", help="Seeds, instead of the file's.")
-    parser.add_argument("--variants", type=str | None, default=None, metavar="a,b", help="Run only these variants now.")
-    parser.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="KEY=VALUE",
-        help="Override a key of every run, such as trainer.max_steps=100; may be given several times.",
-    )
-    parser.add_argument(
-        "--report_only",
-        "--report-only",
-        action="store_true",
-        help="Train nothing; write the report from what is there.",
-    )
-    parser.add_argument(
-        "--collect",
-        type=str | None,
-        default=None,
-        metavar="FOLDER",
-        help="Afterwards copy the records of all runs, without weights, into FOLDER/<name>, from which --report_only "
-        "and `lmzoo claims --runs FOLDER` work as well. Runs collected there before stay.",
-    )
-    parser.add_argument(
-        "--allow_classes",
-        "--allow-classes",
-        action="store_true",
-        help="Allow class paths outside lmzoo: loading such a configuration runs the code it names.",
-    )
-    add_execution_arguments(parser)
+def _parser() -> ArgumentParser:
+    """The arguments of :func:`compare` as those of a command, explained as its docstring explains them."""
+    said = docstring_parser.parse(compare.__doc__ or "")
+    description = " ".join((said.description or "").split("\n\n")[:2]).replace("``", "")
+    parser = ArgumentParser(prog="lmzoo compare", description=description, exit_on_error=True)
+    helps = {word.arg_name: " ".join((word.description or "").split()) for word in said.params}
+    for name, parameter in inspect.signature(compare).parameters.items():
+        options = [f"--{name}"] + ([f"--{name.replace('_', '-')}"] if "_" in name else [])
+        kind = int if name in ("jobs", "threads") else str
+        form: dict[str, Any] = {"default": parameter.default, "metavar": _METAVARS.get(name)}
+        if name == "file":
+            options, form = [name], {}
+        elif isinstance(parameter.default, bool):
+            form = {"action": "store_true"}
+        elif name == "set":
+            form |= {"action": "append", "default": []}
+        else:
+            form["type"] = kind | None if parameter.default is None else kind
+        if name != "console":
+            parser.add_argument(*options, help=helps[name], **form)
+    return parser
 
 
 def compare(
@@ -162,32 +84,41 @@ def compare(
     report_only: bool = False,
     collect: str | Path | None = None,
     allow_classes: bool = False,
-    executor: str = "local",
     jobs: int | None = None,
     threads: int | None = None,
+    executor: str = "local",
     ray_address: str = "local",
     console: Console | None = None,
 ) -> int:
-    """Train what is missing of a comparison and write its report into ``OUTPUT/report``.
+    """Train the variants of a base configuration with several seeds, then write the report into ``OUTPUT/report``.
+
+    The report is Markdown, one HTML page, PNG plots, JSON Lines. Where the file says so, all variants get the
+    baseline's parameters or FLOPs (match), and the same learning rates are tried for each before its final runs
+    (tuning). Finished runs are skipped and interrupted ones resumed: run the same command again.
 
     Every variant's configuration is checked before the first run starts. Runs begin seed by seed, so that an
     interrupted comparison has whole seeds to compare. With tuning the trials of learning rates come before them,
     variant by variant.
 
     Args:
-        file: the comparison file; see ``configs/compare``.
-        output: folder of the runs; the file's ``output``, else ``runs/<name>``.
-        seeds: instead of the file's.
-        variants: run only these now; the report shows every run of the comparison that is there.
-        set: ``KEY=VALUE`` overrides of every run, which outrank those of the variants.
-        report_only: train nothing.
-        collect: folder of published comparisons into which the records are copied at the end; none if None.
-        allow_classes: accept class paths outside lmzoo.
-        executor: ``local``, processes of this machine, or ``ray``, tasks of a Ray cluster.
-        jobs: runs at once; 1, with Ray as many as there is room for, if None.
-        threads: of each run; a share of the cores, with Ray 1, if None.
-        ray_address: of the Ray cluster.
-        console: where to print; the terminal.
+        file: Comparison file; with --report_only also the folder of a comparison.
+        output: Folder of the runs; the file's, else runs/<name>, if not given.
+        seeds: Seeds, instead of the file's.
+        variants: Run only these variants now; the report shows every run of the comparison that is there.
+        set: Override a key of every run, such as trainer.max_steps=100; may be given several times. It outranks the
+            overrides of the variants.
+        report_only: Train nothing; write the report from what is there.
+        collect: Afterwards copy the records of all runs, without weights, into FOLDER/<name>, from which --report_only
+            and `lmzoo claims --runs FOLDER` work as well. Runs collected there before stay.
+        allow_classes: Allow class paths outside lmzoo: loading such a configuration runs the code it names.
+        jobs: Runs, and then evaluations, at once; 1 if not given, with Ray as many as the cluster has room for. Runs
+            that share a machine are slower each: compare tokens/s of runs made with the same N only.
+        threads: Threads of each job; the cores divided by --jobs if not given, no more than OMP_NUM_THREADS; with
+            Ray 1. A resumed run equals an uninterrupted one to the last bit where this is the same.
+        executor: Processes of this machine, or tasks of a Ray cluster.
+        ray_address: Ray cluster: HOST:PORT, auto for the one running here, or local for a new one on this machine. All
+            of its machines must see the same files under the same paths, with lmzoo in the same place.
+        console: Where to print; the terminal if not given.
 
     Returns:
         0 when every run asked for is finished and evaluated, 1 when one failed, 128 + the signal's number after a
@@ -225,7 +156,7 @@ def compare(
                     if variant in rates
                 ]
             console.print(f"{len(runs)} runs in {comparison.output}", markup=False)
-            failed = run_all(runs, progress_for(runs, console), executor=place, allow_classes=allow_classes)
+            failed = run_all(runs, console, executor=place, allow_classes=allow_classes)
             evaluations = evaluations_of(comparison)
             troubles = untuned + evaluate_all(runs, evaluations, console, executor=place, allow_classes=allow_classes)
     except Interrupted as interrupted:
@@ -237,6 +168,27 @@ def compare(
     for trouble in troubles:
         console.print(trouble, style="red", markup=False)
     return 1 if failed or troubles else 0
+
+
+@contextlib.contextmanager
+def chosen_executor(
+    name: str = "local", *, jobs: int | None = None, threads: int | None = None, ray_address: str = "local"
+) -> Iterator[Executor]:
+    """The executor of this name, which is closed at the end; see :func:`compare` for the arguments.
+
+    Raises:
+        ArgumentError: an argument is out of range, Ray is not installed, or there is no cluster at the address.
+    """
+    require(name in ("local", "ray"), "executor", "local or ray", name)
+    require(jobs is None or jobs >= 1, "jobs", "1 or more", jobs)
+    require(threads is None or threads >= 1, "threads", "1 or more", threads)
+    if name == "local":
+        yield LocalExecutor(jobs or 1, threads)
+        return
+    from .ray_executor import RayExecutor
+
+    with RayExecutor(ray_address, threads=threads or 1, jobs=jobs) as executor:
+        yield executor
 
 
 def _finish(output: Path, console: Console, target: str | Path | None) -> None:
@@ -310,7 +262,3 @@ def _numbers(text: str) -> list[int]:
     except ValueError:
         message = f"expected whole numbers with commas between them, such as 0,1,2, got {text!r}"
         raise ConfigError(message, key="--seeds", place="command line") from None
-
-
-def _names(text: str) -> list[str]:
-    return [word.strip() for word in text.split(",")]

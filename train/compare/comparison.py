@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from ...errors import ArgumentError, ConfigError, nearest
+from ...errors import ArgumentError, ConfigError, nearest, require
 from ..config import (
     Config,
-    Places,
     differing_keys,
     find_base,
     find_config,
@@ -21,80 +20,30 @@ from ..config import (
     load_yaml_with_places,
     merge,
 )
-from ..evaluate.analyze.settings import AnalysisSettings
-from ..evaluate.numbers.settings import NumbersSettings
-from ..evaluate.probe.settings import ProbeSettings
+from ..evaluate.analyze.run import AnalysisSettings
+from ..evaluate.numbers.run import NumbersSettings
+from ..evaluate.probe.run import ProbeSettings
 from ..figures.statistics.family import EFFECT
 from ..fit.lightning_cli import TrainingCLI
 from ..runs.folder import HARMLESS
 from ..runs.load import load_runs, run_folder
-from ..runs.matching import Matching
+from ..runs.matching import BUDGETS, SIZES, Matching, OutOfReach
 from ..runs.trials import KEY as TUNED_KEY
-from ..runs.trials import TUNING_FOLDER, Tuning
-from .keys import read_effect, read_lengths, read_settings, read_tuning
-from .matching import read_match, solve_all
+from ..runs.trials import TUNING_FOLDER, Trial, Tuning, read_trials
+from .keys import Keys
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+# What lies beside the variants' folders.
+_TAKEN = ("report", TUNING_FOLDER)
 
 SEED = "{seed}"
 """What the seed of each run takes the place of, in ``init_from`` alone."""
 
-_KEY = "init_from"
-
 
 def of_seed(config: Config, seed: int) -> Config:
     """A run's configuration with its seed where ``init_from`` leaves a place for it."""
-    start = config.get(_KEY)
-    return config | {_KEY: start.replace(SEED, str(seed))} if isinstance(start, str) else config
-
-
-def check_starts(base: Config, variants: Mapping[str, Config], raw: Config, places: Places) -> None:
-    """Refuse a start that cannot be told for every run, or that has seen what trials of learning rates keep back.
-
-    Args:
-        base: with the file's overrides and those of the command line merged in.
-        variants: name -> overrides of ``base``.
-        raw: the comparison file.
-        places: where each key stands.
-
-    Raises:
-        ConfigError: naming the key and what was expected.
-    """
-    for name, overrides in variants.items():
-        start = merge(base, overrides).get(_KEY)
-        if not start:
-            continue
-        if re.search(r"[{}]", str(start).replace(SEED, "")):
-            message = f"expected a folder, in which {SEED} stands for the seed of each run, got {start!r}"
-        elif raw.get("tuning"):
-            message = (
-                f"expected null where there is tuning, got {start!r}: that model was trained on the documents which "
-                "trials keep back to choose a learning rate; leave tuning out, and set model.learning_rate"
-            )
-        else:
-            continue
-        written = (f"variants.{name}", raw["variants"][name]), ("overrides", raw.get("overrides"))
-        keys = [f"{part}.{_KEY}" for part, mapping in written if _KEY in (mapping or {})]
-        raise ConfigError(message, key=keys[0] if keys else _KEY, place=places.find(keys[0]) if keys else None)
-
-
-KEYS = (
-    "name",
-    "base",
-    "overrides",
-    "variants",
-    "baseline",
-    "seeds",
-    "match",
-    "effect",
-    "tuning",
-    "lengths",
-    "analyze",
-    "numbers_probe",
-    "probes",
-    "output",
-)
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
-# What lies beside the variants' folders.
-_TAKEN = ("report", TUNING_FOLDER)
+    start = config.get("init_from")
+    return config | {"init_from": start.replace(SEED, str(seed))} if isinstance(start, str) else config
 
 
 @dataclass(frozen=True)
@@ -152,15 +101,43 @@ class ComparisonFile:
     match: Matching | None = None
     tuning: Tuning | None = None
 
+    def __post_init__(self) -> None:
+        share = type(self.effect) in (int, float) and 0 < self.effect < 1
+        expected = "a relative difference of perplexity between 0 and 1, such as 0.01"
+        require(share, "effect", expected, self.effect)
+        if self.tuning:
+            other = self.tuning.seed not in self.seeds
+            require(other, "tuning.seed", "a seed that no final run has", self.tuning.seed)
+
     @cached_property
     def sizes(self) -> dict[str, Config]:
         """What matching adds to each variant but the baseline; raises :class:`ConfigError` where it cannot be met."""
         if self.match is None:
             return {}
-        configs = {name: of_seed(merge(self.base, own), self.seeds[0]) for name, own in self.variants.items()}
-        parsed = {variant: self._parse(variant, config) for variant, config in configs.items()}
-        models = {variant: (cli.model, cli.datamodule.context_length) for variant, cli in parsed.items()}
-        return solve_all(self.match, models, self.baseline, self.origin)
+        parsed = {
+            name: self._parse(name, of_seed(merge(self.base, own), self.seeds[0]))
+            for name, own in self.variants.items()
+        }
+        reference = parsed.pop(self.baseline)
+        target = self.match.cost(reference.model.counts, reference.datamodule.context_length)
+        return {name: self._solve(self.match, name, cli, target) for name, cli in parsed.items()}
+
+    def _solve(self, match: Matching, variant: str, cli: TrainingCLI, target: float) -> Config:
+        """The overrides that give a variant the cost ``target``."""
+        model = cli.model
+        try:
+            return match.solve(model.parts, model.vocab_size, cli.datamodule.context_length, target)
+        except OutOfReach as error:
+            message = (
+                f"cannot be matched: with a {SIZES[match.by]} of 1 it has {error.cost:,.0f} {match.describe()}, and "
+                f"the baseline {self.baseline} has {target:,.0f}; give the baseline more or the variant less"
+            )
+        except ArgumentError as error:
+            message = str(error)
+        raise ConfigError(message, key="match", place=self._place(variant))
+
+    def _place(self, variant: str) -> str:
+        return f"{self.origin}, variant {variant}"
 
     def plan(self, variant: str, seed: int, *, learning_rate: float | None = None) -> PlannedRun:
         """The run of one variant and seed. Raises :class:`ConfigError` for a configuration that cannot be used.
@@ -184,9 +161,13 @@ class ComparisonFile:
         folder = self.tuning.folder(self.output, variant, rate)
         return PlannedRun(f"{variant}, learning rate {rate!r}", self.tuning.seed, config, folder)
 
+    def trials(self, variant: str) -> list[Trial]:
+        """The trials of a variant as they lie there; none without tuning."""
+        return read_trials(self.tuning, self.output, variant) if self.tuning else []
+
     def _parse(self, variant: str, config: Config) -> TrainingCLI:
         words = ["--allow_classes"] if self.allow_classes else []
-        return TrainingCLI("fit", words, config=config, origin=f"{self.origin}, variant {variant}")
+        return TrainingCLI("fit", words, config=config, origin=self._place(variant))
 
     def _resolve(self, variant: str, seed: int, more: Config) -> Config:
         """The whole checked configuration of a variant's run: base, variant, matched size, ``more``, seed."""
@@ -197,11 +178,18 @@ class ComparisonFile:
             try:
                 cli.model.check_length(length, key)
             except ArgumentError as error:
-                raise ConfigError(str(error), place=f"{self.origin}, variant {variant}") from None
+                raise ConfigError(str(error), place=self._place(variant)) from None
         return cli.resolved()
 
     def as_yaml(self) -> Config:
         """The comparison as a file that stands alone: with its base spelt out and every override merged in."""
+        asked = {
+            "tuning": _plain(self.tuning),
+            "lengths": list(self.lengths),
+            "analyze": _plain(self.analyze),
+            "numbers_probe": _plain(self.numbers_probe),
+            "probes": _plain(self.probes),
+        }
         return {
             "name": self.name,
             "base": self.base,
@@ -209,21 +197,15 @@ class ComparisonFile:
             "baseline": self.baseline,
             "seeds": self.seeds,
             "effect": self.effect,
-            "match": self.match.as_dict() if self.match else "none",
-            **({"tuning": self.tuning.as_dict()} if self.tuning else {}),
-            **({"lengths": list(self.lengths)} if self.lengths else {}),
-            **({"analyze": asdict(self.analyze)} if self.analyze else {}),
-            **({"numbers_probe": asdict(self.numbers_probe)} if self.numbers_probe else {}),
-            **({"probes": self.probes.as_dict()} if self.probes else {}),
+            "match": _plain(self.match) or "none",
+            **{name: value for name, value in asked.items() if value},
         }
 
     @property
     def seeds_there(self) -> list[int]:
         """The seeds, and after them those that runs in the folder have finished with before."""
-        finished = {
-            run.seed for run in load_runs(self.output) if run.state == "finished" and run.variant in self.variants
-        }
-        return [*self.seeds, *sorted(finished - set(self.seeds))]
+        finished = [run for run in load_runs(self.output) if run.state == "finished" and run.variant in self.variants]
+        return [*self.seeds, *sorted({run.seed for run in finished} - set(self.seeds))]
 
     def refuse_other_runs(self, rates: Mapping[str, float] | None = None) -> None:
         """Raise :class:`ConfigError` if the folder holds a run that this comparison would make differently.
@@ -237,17 +219,19 @@ class ComparisonFile:
         """
         rates = rates or {}
         for variant in self.variants:
-            for rate in self.tuning.learning_rates if self.tuning else ():
-                assert self.tuning is not None
-                if (self.tuning.folder(self.output, variant, rate) / "config.yaml").is_file():
-                    _refuse_other(self.plan_trial(variant, rate), HARMLESS)
-            for folder in sorted(self.output.glob(f"{variant}/seed-*")):
-                stored = folder / "config.yaml"
-                seed = folder.name.removeprefix("seed-")
-                if not (stored.is_file() and seed.isdecimal()):
-                    continue
-                unknown = (TUNED_KEY,) if self.tuning and variant not in rates else ()
-                _refuse_other(self.plan(variant, int(seed), learning_rate=rates.get(variant)), (*HARMLESS, *unknown))
+            for trial in self.trials(variant):
+                if (trial.run.folder / "config.yaml").is_file():
+                    _refuse_other(self.plan_trial(variant, trial.rate), HARMLESS)
+            unknown = (TUNED_KEY,) if self.tuning and variant not in rates else ()
+            for file in sorted(self.output.glob(f"{variant}/seed-*/config.yaml")):
+                seed = file.parent.name.removeprefix("seed-")
+                if seed.isdecimal():
+                    run = self.plan(variant, int(seed), learning_rate=rates.get(variant))
+                    _refuse_other(run, (*HARMLESS, *unknown))
+
+
+# Those of a comparison file.
+KEYS = ("overrides", *(f.name for f in fields(ComparisonFile) if f.name not in ("origin", "allow_classes")))
 
 
 def read_comparison(
@@ -271,42 +255,40 @@ def read_comparison(
         ConfigError: for an unknown key or name, naming the nearest valid ones.
     """
     path = find_config(file)
-    raw, places = load_yaml_with_places(path)
-    _check_keys(raw, places)
+    keys = Keys(*load_yaml_with_places(path))
+    raw, settings = keys.raw, settings or {}
+    keys.refuse_unknown(raw, KEYS)
     base = raw.get("base", {})
     if isinstance(base, str):
         base = load_run_config(find_base(base, path))[0]
-    base = merge(_mapping(base, "base", places), _mapping(raw.get("overrides") or {}, "overrides", places))
-    named = _mapping(raw.get("variants"), "variants", places)
-    if not named:
-        raise _error("expected at least one variant: a name and its overrides", "variants", places)
-    variants: dict[str, Config] = {}
-    for name, overrides in named.items():
-        _check_name(name, places)
-        variants[name] = merge(_mapping(overrides or {}, f"variants.{name}", places), settings)
+    base = merge(keys.mapping(base, "base"), keys.mapping(raw.get("overrides") or {}, "overrides"))
     base = merge(base, settings)
-    name = raw.get("name") or path.stem
-    baseline = _baseline(raw, variants, places)
-    check_starts(base, variants, raw, places)
-    seeds = _seeds(raw.get("seeds", [0]) if seeds is None else list(seeds), places)
-    settings = settings or {}
-    return ComparisonFile(
-        name=str(name),
-        base=base,
-        variants=variants,
-        baseline=baseline,
-        seeds=seeds,
-        output=Path(output or raw.get("output") or Path("runs") / str(name)),
-        origin=str(path),
-        allow_classes=allow_classes,
-        lengths=read_lengths(raw.get("lengths"), places),
-        analyze=read_settings(AnalysisSettings, raw.get("analyze"), "analyze", places),
-        numbers_probe=read_settings(NumbersSettings, raw.get("numbers_probe"), "numbers_probe", places),
-        probes=read_settings(ProbeSettings, raw.get("probes"), "probes", places),
-        effect=read_effect(raw.get("effect"), places),
-        match=read_match(raw.get("match"), named, baseline, settings, places),
-        tuning=read_tuning(raw.get("tuning"), named, seeds, settings, places),
-    )
+    variants = {name: merge(overrides, settings) for name, overrides in _read_variants(keys).items()}
+    name = str(raw.get("name") or path.stem)
+    baseline = _read_baseline(keys, variants)
+    _check_starts(keys, base, variants)
+    seeds = keys.numbers(raw.get("seeds", [0]) if seeds is None else list(seeds), "seeds", 0)
+    tuning = keys.settings(Tuning, "tuning")
+    if tuning:
+        keys.refuse_set(TUNED_KEY, "tuning chooses it", variants, settings)
+    with keys.placed():
+        return ComparisonFile(
+            name=name,
+            base=base,
+            variants=variants,
+            baseline=baseline,
+            seeds=seeds,
+            output=Path(output or raw.get("output") or Path("runs") / name),
+            origin=str(path),
+            allow_classes=allow_classes,
+            lengths=() if raw.get("lengths") is None else tuple(sorted(keys.numbers(raw["lengths"], "lengths", 1))),
+            analyze=keys.settings(AnalysisSettings, "analyze"),
+            numbers_probe=keys.settings(NumbersSettings, "numbers_probe"),
+            probes=keys.settings(ProbeSettings, "probes"),
+            effect=EFFECT if raw.get("effect") is None else raw["effect"],
+            match=_read_match(keys, baseline, settings),
+            tuning=tuning,
+        )
 
 
 def _refuse_other(run: PlannedRun, ignore: Sequence[str]) -> None:
@@ -331,43 +313,73 @@ def output_of(file: str | Path, output: str | Path | None = None) -> Path:
     return Path(raw.get("output") or Path("runs") / str(raw.get("name") or path.stem))
 
 
-def _check_keys(raw: Config, places: Places) -> None:
-    for key in raw:
-        if key not in KEYS:
-            raise _error(f"unknown key; nearest valid keys: {', '.join(nearest(str(key), KEYS))}", str(key), places)
+def _read_variants(keys: Keys) -> dict[str, Config]:
+    """Name -> overrides, as the file has them."""
+    variants = keys.mapping(keys.raw.get("variants"), "variants")
+    if not variants:
+        raise keys.error("expected at least one variant: a name and its overrides", "variants")
+    for name in variants:
+        key = f"variants.{name}"
+        if not isinstance(name, str):
+            raise keys.error(f"expected a name, got {name!r} (YAML reads it so; put it in quotes)", key)
+        if not _NAME.fullmatch(name) or name in _TAKEN:
+            what = "letters, digits, '.', '_' and '-', beginning with a letter or digit, and not 'report' or 'tuning'"
+            raise keys.error(f"a variant's name becomes a folder: expected {what}", key)
+    return {name: keys.mapping(overrides or {}, f"variants.{name}") for name, overrides in variants.items()}
 
 
-def _check_name(name: object, places: Places) -> None:
-    if not isinstance(name, str):
-        raise _error(f"expected a name, got {name!r} (YAML reads it so; put it in quotes)", f"variants.{name}", places)
-    if not _NAME.fullmatch(name) or name in _TAKEN:
-        what = "letters, digits, '.', '_' and '-', beginning with a letter or digit, and not 'report' or 'tuning'"
-        raise _error(f"a variant's name becomes a folder: expected {what}", f"variants.{name}", places)
-
-
-def _baseline(raw: Config, variants: Mapping[str, Config], places: Places) -> str:
-    given = raw.get("baseline")
+def _read_baseline(keys: Keys, variants: Mapping[str, Config]) -> str:
+    given = keys.raw.get("baseline")
     if given is None:
-        raise _error(f"expected one of the variants: {', '.join(variants)}", "baseline", places)
+        raise keys.error(f"expected one of the variants: {', '.join(variants)}", "baseline")
     if given not in variants:
-        raise _error(
-            f"no variant is called {given!r}; nearest: {', '.join(nearest(str(given), variants))}", "baseline", places
-        )
+        close = ", ".join(nearest(str(given), variants))
+        raise keys.error(f"no variant is called {given!r}; nearest: {close}", "baseline")
     return str(given)
 
 
-def _seeds(given: object, places: Places) -> list[int]:
-    good = isinstance(given, list) and given and all(type(seed) is int and seed >= 0 for seed in given)
-    if not isinstance(given, list) or not good or len(set(given)) < len(given):
-        raise _error(f"expected a list of different whole numbers, 0 or more, got {given!r}", "seeds", places)
-    return given
+def _check_starts(keys: Keys, base: Config, variants: Mapping[str, Config]) -> None:
+    """Refuse a start that cannot be told for every run, or that has seen what trials of learning rates keep back."""
+    for name, overrides in variants.items():
+        start = merge(base, overrides).get("init_from")
+        if not start:
+            continue
+        if re.search(r"[{}]", str(start).replace(SEED, "")):
+            message = f"expected a folder, in which {SEED} stands for the seed of each run, got {start!r}"
+        elif keys.raw.get("tuning"):
+            message = (
+                f"expected null where there is tuning, got {start!r}: that model was trained on the documents which "
+                "trials keep back to choose a learning rate; leave tuning out, and set model.learning_rate"
+            )
+        else:
+            continue
+        written = (f"variants.{name}", keys.raw["variants"][name]), ("overrides", keys.raw.get("overrides"))
+        for part, mapping in written:
+            if "init_from" in (mapping or {}):
+                raise keys.error(message, f"{part}.init_from")
+        raise ConfigError(message, key="init_from")
 
 
-def _mapping(value: object, key: str, places: Places) -> Config:
-    if not isinstance(value, Mapping):
-        raise _error(f"expected a mapping of keys to values, got {value!r}", key, places)
-    return dict(value)
+def _read_match(keys: Keys, baseline: str, settings: Mapping[str, Any]) -> Matching | None:
+    """Of ``none`` or nothing None; of a budget's name, or a mapping with ``budget``, the matching."""
+    given = keys.raw.get("match")
+    if given is None or given == "none":
+        return None
+    if isinstance(given, str) and given in BUDGETS:
+        match: Matching | None = Matching(given)
+    elif isinstance(given, Mapping) and "budget" in given:
+        match = keys.settings(Matching, "match")
+    else:
+        hint = f"; nearest: {', '.join(nearest(given, ('none', *BUDGETS)))}" if isinstance(given, str) else ""
+        expected = f"none, {', '.join(BUDGETS)} or a mapping with budget, of and by"
+        raise keys.error(f"expected {expected}, got {given!r}{hint}", "match")
+    assert match is not None
+    others = [name for name in keys.raw["variants"] if name != baseline]  # the baseline's size is what others get
+    keys.refuse_set(match.key, f"match: {match.budget} solves for it", others, settings)
+    return match
 
 
-def _error(message: str, key: str, places: Places) -> ConfigError:
-    return ConfigError(message, key=key, place=places.find(key))
+def _plain(settings: Any) -> Config:
+    """Settings as a file holds them; empty for None."""
+    found = {} if settings is None else asdict(settings)
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in found.items()}

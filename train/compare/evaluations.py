@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 
-from ..evaluate.analyze.run import is_analyzed
-from ..evaluate.extrapolate.protocols import PROTOCOLS
-from ..runs.environment import commit, versions
-from ..runs.evaluation_files import RECORDS_FILE, is_probed, read_records
+from ..evaluate.extrapolate.evaluate import LengthSettings
 from ..runs.folder import RunFolder
 from .comparison import ComparisonFile, PlannedRun
-from .executors import Executor, LocalExecutor, Work, needs_of
-from .pool import Pool
-from .progress import EvaluationProgress
+from .display import Display
+from .executors import Executor, LocalExecutor, needs_of
+from .jobs import Job, carry_out
 
 
 @dataclass(frozen=True)
@@ -40,22 +36,9 @@ class Evaluation:
 
 def evaluations_of(comparison: ComparisonFile) -> list[Evaluation]:
     """The evaluations that a comparison file asks for."""
-    asked = []
-    code = {"versions": versions(), "commit": commit()}
-    if lengths := comparison.lengths:
-        at = ("--lengths", ",".join(map(str, lengths)), "--no_figure")
-        steps = len(lengths) * len(PROTOCOLS)
-        asked.append(Evaluation("extrapolate", at, steps, lambda folder: _lengths_missing(folder, lengths, code)))
-    if analysis := comparison.analyze:
-        words = tuple(analysis.as_words())
-        asked.append(Evaluation("analyze", words, 1, lambda folder: not is_analyzed(folder, analysis)))
-    if probe := comparison.numbers_probe:
-        words = tuple(probe.as_words())
-        asked.append(Evaluation("numbers", words, 1, lambda folder: not is_probed(folder, probe.as_passport())))
-    if probes := comparison.probes:
-        words = (*probes.as_words(), "--no_figure")
-        asked.append(Evaluation("probe", words, 1, lambda folder: not probes.answered(folder, code)))
-    return asked
+    lengths = LengthSettings(comparison.lengths) if comparison.lengths else None
+    asked = (lengths, comparison.analyze, comparison.numbers_probe, comparison.probes)
+    return [Evaluation(a.command, tuple(a.as_words()), a.steps, a.missing) for a in asked if a is not None]
 
 
 def evaluate_all(
@@ -80,78 +63,27 @@ def evaluate_all(
         program: the words before a command; this Python's ``lmzoo`` by default.
         allow_classes: passed on.
     """
+    options = ("--allow_classes",) if allow_classes else ()
+
+    def job(run: PlannedRun, asked: Evaluation) -> Job:
+        folder = run.folder.resolve()
+        return Job(
+            label=f"{run.label}, lmzoo {asked.command}",
+            kind=asked.command,
+            folder=folder,
+            words=(*program, asked.command, str(folder), *asked.options, *options),
+            needs=needs_of(run.config).alone(),
+            steps=asked.steps,
+            count=lambda: asked.steps - asked.missing(folder),
+        )
+
     finished = [run for run in runs if RunFolder(run.folder).finished]
     waiting = [(run, asked) for asked in evaluations for run in finished if asked.missing(run.folder)]
-    options = ("--allow_classes",) if allow_classes else ()
-    with EvaluationProgress(sum(asked.steps for _, asked in waiting), len(waiting), console) as progress:
-        jobs = [Answer(run, asked, progress, program=program, options=options) for run, asked in waiting]
-        Pool(executor or LocalExecutor()).run(jobs)
-    return [f"{job.run.label}: lmzoo {job.asked.command} failed: {job.trouble}" for job in jobs if job.trouble]
-
-
-class Answer:
-    """The answer of one run to one question, as a job.
-
-    Args:
-        run: a finished run.
-        asked: the question.
-        progress: told what becomes of it.
-        program: the words before the command.
-        options: the words after those of the question.
-
-    Attributes:
-        trouble: why it failed, after its end; empty if it did not.
-    """
-
-    def __init__(
-        self,
-        run: PlannedRun,
-        asked: Evaluation,
-        progress: EvaluationProgress,
-        *,
-        program: Sequence[str],
-        options: Sequence[str],
-    ) -> None:
-        self.run = run
-        self.asked = asked
-        self.progress = progress
-        self.program = program
-        self.options = options
-        self.trouble = ""
-        self._name = f"{run.label}, lmzoo {asked.command}"
-
-    @property
-    def folder(self) -> Path:
-        """The run's folder."""
-        return self.run.folder
-
-    def start(self, executor: Executor) -> Work:
-        """Hand the command over."""
-        folder = self.folder.resolve()
-        words = [*self.program, self.asked.command, str(folder), *self.asked.options, *self.options]
-        return executor.start(words, folder / "log.txt", needs_of(self.run.config).alone())
-
-    def delayed(self) -> None:
-        self.progress.delayed(self._name)
-
-    def begun(self) -> None:
-        self.progress.started(self._name, self.asked.steps)
-
-    def going_on(self) -> None:
-        self.progress.going_on(self._name, self.asked.steps - self.asked.missing(self.folder))
-
-    def ended(self, reason: str, seconds: float) -> None:
-        self.trouble = reason
-        self.progress.ended(self._name, self.asked.steps, reason, seconds)
-
-
-def _lengths_missing(folder: Path, lengths: Sequence[int], code: Mapping[str, Any]) -> int:
-    """How many of the records that ``lmzoo extrapolate`` makes by itself are not there, or of other code."""
-    found = {
-        (record["protocol"], record["length"])
-        for record in read_records(folder / RECORDS_FILE)
-        if record["longest"] in (None, max(lengths))
-        and record["intervention"] is None
-        and all(record["passport"][key] == value for key, value in code.items())
-    }
-    return sum((protocol, length) not in found for protocol in PROTOCOLS for length in lengths)
+    jobs = [job(run, asked) for run, asked in waiting]
+    with Display(jobs, console).shown() as tell:
+        carry_out(jobs, executor or LocalExecutor(), tell)
+    return [
+        f"{run.label}: lmzoo {asked.command} failed: {job.reason}"
+        for (run, asked), job in zip(waiting, jobs, strict=True)
+        if job.reason
+    ]

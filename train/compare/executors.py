@@ -1,4 +1,4 @@
-"""What starts the commands of a comparison, and what it gives back for each."""
+"""What carries out the commands of a comparison: the one interface, and the processes of this machine behind it."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ import os
 import signal
 import subprocess
 import sys
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, Protocol
+from typing import IO, Any
 
 import psutil
 
@@ -83,11 +84,81 @@ def _count(devices: Any) -> int:
         return 1
 
 
+class Work(ABC):
+    """A command that was handed over to be carried out.
+
+    Attributes:
+        log: the file to whose end its output goes.
+    """
+
+    log: Path
+
+    @property
+    def begun(self) -> bool:
+        """Whether it has found room and runs."""
+        return True
+
+    @abstractmethod
+    def wait(self, seconds: float) -> bool:
+        """Wait for the end for so long; returns whether it has come."""
+
+    @abstractmethod
+    def exit_code(self) -> int:
+        """The exit code, after the end; minus its number where a signal ended the command."""
+
+    @abstractmethod
+    def _end(self, *, insist: bool) -> None:
+        """Tell the command, and whatever it started, to end."""
+
+    def ask(self) -> None:
+        """Ask the command, and whatever it started, to end; returns at once."""
+        if not self.wait(0):
+            self._end(insist=False)
+
+    def stop(self, grace: float = 10.0) -> None:
+        """End the command and whatever it started: ask first, insist after ``grace`` seconds."""
+        self.ask()
+        if not self.wait(grace):
+            self._end(insist=True)
+            self.wait(grace)
+
+    def reason(self) -> str:
+        """Why the command failed, after its end: the signal, or the log's last line. Empty if it did not fail."""
+        code = self.exit_code()
+        if code == 0:
+            return ""
+        if code < 0:
+            hint = ", as when memory runs out" if -code == signal.SIGKILL else ""
+            return f"the process was ended by {signal.Signals(-code).name}{hint}"
+        with self.log.open("rb") as stream:
+            stream.seek(max(self.log.stat().st_size - 4000, 0))
+            lines = stream.read().decode("utf-8", errors="replace").strip().splitlines()
+        return f"the process ended with exit code {code}" + (f": {lines[-1].strip()}" if lines else "")
+
+
+class Executor(ABC):
+    """Carries out commands, several at once.
+
+    Attributes:
+        slots: commands that it takes at once.
+    """
+
+    slots: int
+
+    @abstractmethod
+    def check(self, needs: Needs) -> None:
+        """Raise :class:`ConfigError` for work that would never find room."""
+
+    @abstractmethod
+    def start(self, words: Sequence[str], log: Path, needs: Needs) -> Work:
+        """Carry out a command, its output going to the end of the file ``log``."""
+
+
 _PR_SET_PDEATHSIG = 1
 
 
-class LoggedProcess:
-    """A process whose output goes to the end of a file.
+class LoggedProcess(Work):
+    """A process of this machine whose output goes to the end of a file.
 
     It leads a process group of its own, so that a Ctrl-C reaches this process alone, which then ends the group in
     order. Should this process be killed outright, the kernel asks it to end (SIGTERM) on Linux; elsewhere it goes on,
@@ -99,8 +170,6 @@ class LoggedProcess:
         environment: variables to set beside those of this process.
         folder: to run in; this process's by default.
     """
-
-    begun = True
 
     def __init__(
         self,
@@ -124,54 +193,22 @@ class LoggedProcess:
             preexec_fn=_die_with_parent(),  # noqa: PLW1509 - one system call, and no thread of ours holds a lock
         )
 
-    @property
-    def code(self) -> int:
-        """The exit code, after the end; minus its number where a signal ended the process."""
+    def exit_code(self) -> int:
         return self._process.wait()
 
     def wait(self, seconds: float) -> bool:
-        """Wait for the end for so long; returns whether it has come."""
         try:
             self._process.wait(seconds)
         except subprocess.TimeoutExpired:
             return False
         if not self._log.closed:
             self._log.close()
-            self._signal(signal.SIGKILL)  # what it started and left behind, such as the other processes of a run
+            self._end(insist=True)  # what it started and left behind, such as the other processes of a run
         return True
 
-    def ask(self) -> None:
-        """Ask the process, and whatever it started, to end; returns at once."""
-        if not self.wait(0):
-            self._signal(signal.SIGTERM)
-
-    def stop(self, grace: float = 10.0) -> None:
-        """End the process and whatever it started: ask first, insist after ``grace`` seconds."""
-        self.ask()
-        if not self.wait(grace):
-            self._signal(signal.SIGKILL)
-            self.wait(grace)
-
-    def reason(self) -> str:
-        """Why it failed, after its end; empty if it did not."""
-        return why(self.code, self.log) if self.code else ""
-
-    def _signal(self, number: signal.Signals) -> None:
+    def _end(self, *, insist: bool) -> None:
         with contextlib.suppress(ProcessLookupError, PermissionError):  # the latter on macOS, of a group of dead ones
-            os.killpg(self._process.pid, number)
-
-
-def why(code: int, log: Path) -> str:
-    """A reason for a failure of which there is no other word: the signal that ended it, or the log's last line."""
-    if code < 0:
-        name = signal.Signals(-code).name
-        hint = ", as when memory runs out" if -code == signal.SIGKILL else ""
-        return f"the process was ended by {name}{hint}"
-    with log.open("rb") as stream:
-        stream.seek(max(log.stat().st_size - 4000, 0))
-        lines = stream.read().decode("utf-8", errors="replace").strip().splitlines()
-    said = f": {lines[-1].strip()}" if lines else ""
-    return f"the process ended with exit code {code}{said}"
+            os.killpg(self._process.pid, signal.SIGKILL if insist else signal.SIGTERM)
 
 
 def _die_with_parent() -> Callable[[], None] | None:
@@ -189,43 +226,7 @@ def _die_with_parent() -> Callable[[], None] | None:
     return bind
 
 
-class Work(Protocol):
-    """A command that was handed over to be carried out."""
-
-    @property
-    def begun(self) -> bool:
-        """Whether it has found room and runs."""
-
-    def wait(self, seconds: float) -> bool:
-        """Wait for its end for so long; returns whether it has come."""
-
-    def ask(self) -> None:
-        """Ask it to end; returns at once."""
-
-    def stop(self, grace: float = 10.0) -> None:
-        """End it, and all it has started: ask first, insist after ``grace`` seconds."""
-
-    def reason(self) -> str:
-        """Why it failed, after its end; empty if it did not."""
-
-
-class Executor(Protocol):
-    """Carries out commands, several at once.
-
-    Attributes:
-        slots: commands that it takes at once.
-    """
-
-    slots: int
-
-    def check(self, needs: Needs) -> None:
-        """Raise :class:`ConfigError` for work that would never find room."""
-
-    def start(self, words: Sequence[str], log: Path, needs: Needs) -> Work:
-        """Carry out a command, its output going to the end of the file ``log``."""
-
-
-class LocalExecutor:
+class LocalExecutor(Executor):
     """Processes of this machine.
 
     Args:
@@ -241,6 +242,5 @@ class LocalExecutor:
         """Whatever this machine lacks, the run itself says."""
 
     def start(self, words: Sequence[str], log: Path, needs: Needs) -> LoggedProcess:
-        """Start a process."""
         threads = max(1, self.threads // needs.processes)
         return LoggedProcess(words, log, environment=thread_environment(threads, self.slots))

@@ -1,122 +1,94 @@
-"""The keys of a comparison file that hold settings: match, tuning, effect, lengths, analyze, numbers_probe, probes."""
+"""Reading the keys of a YAML file into checked values; every message names the file, the line and the key."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import fields
+import contextlib
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, fields
 from typing import Any, TypeVar
 
 from ...errors import ArgumentError, ConfigError, nearest
-from ..config import Places
-from ..figures.statistics.family import EFFECT
-from ..runs.trials import KEY, Tuning
-
-
-def read_tuning(
-    given: object, variants: Mapping[str, Any], seeds: Sequence[int], settings: Mapping[str, Any], places: Places
-) -> Tuning | None:
-    """The tuning that a comparison file asks for; None if the key is not there or ``false``.
-
-    Args:
-        given: the value in the file.
-        variants: name -> overrides as the file has them; none may set the learning rate itself.
-        seeds: of the final runs.
-        settings: overrides of the command line, which may not set it either.
-        places: where each key stands.
-
-    Raises:
-        ConfigError: naming the key, what was expected and the nearest valid names.
-    """
-    tuning = read_settings(Tuning, given, "tuning", places)
-    if tuning is None:
-        return None
-    refuse_given(KEY, "tuning chooses it", variants, settings, places)
-    if tuning.seed in seeds:
-        message = f"expected a seed that no final run has, got {tuning.seed}"
-        raise ConfigError(message, key="tuning.seed", place=places.find("tuning.seed"))
-    return tuning
-
+from ..config import Config, Places, flatten
 
 Settings = TypeVar("Settings")
 
 
-def read_lengths(given: object, places: Places) -> tuple[int, ...]:
-    """The windows to evaluate at, in rising order; none if the key is not there."""
-    if given is None:
-        return ()
-    good = isinstance(given, list) and given and all(type(length) is int and length >= 1 for length in given)
-    if not isinstance(given, list) or not good or len(set(given)) < len(given):
-        message = f"expected a list of different whole numbers, 1 or more, got {given!r}"
-        raise ConfigError(message, key="lengths", place=places.find("lengths"))
-    return tuple(sorted(given))
+@dataclass(frozen=True)
+class Keys:
+    """What a file says, and where it says it. Every method raises :class:`ConfigError` for what cannot be used.
 
-
-def read_effect(given: object, places: Places) -> float:
-    """The relative difference of perplexity that the comparison wants to see; 1 % if the key is not there."""
-    if given is None:
-        return EFFECT
-    if type(given) not in (int, float) or not 0 < given < 1:  # type: ignore[operator]
-        message = f"expected a relative difference of perplexity between 0 and 1, such as 0.01, got {given!r}"
-        raise ConfigError(message, key="effect", place=places.find("effect"))
-    return float(given)  # type: ignore[arg-type]
-
-
-def read_settings(cls: type[Settings], given: object, key: str, places: Places) -> Settings | None:
-    """Of ``true`` the default settings, of a mapping those it names, of ``false`` or nothing None.
-
-    Args:
-        cls: a dataclass whose constructor checks its arguments.
-        given: the value in the file.
-        key: its key, for messages.
-        places: where each key stands.
-
-    Raises:
-        ConfigError: naming the key, what was expected and the nearest valid names.
-    """
-    if given is None or given is False:
-        return None
-    if given is True:
-        given = {}
-    if not isinstance(given, Mapping):
-        message = f"expected true, false or a mapping of settings, got {given!r}"
-        raise ConfigError(message, key=key, place=places.find(key))
-    known = [field.name for field in fields(cls)]  # type: ignore[arg-type]
-    settings: dict[str, Any] = dict(given)
-    for name in settings:
-        if name not in known:
-            close = ", ".join(nearest(str(name), known))
-            where = f"{key}.{name}"
-            raise ConfigError(f"unknown key; nearest valid keys: {close}", key=where, place=places.find(where))
-    try:
-        return cls(**settings)
-    except ArgumentError as error:
-        where = f"{key}.{error.argument}"
-        message = f"expected {error.expected}, got {error.given!r}"
-        raise ConfigError(message, key=where, place=places.find(where)) from None
-    except TypeError as error:  # such as a word where a number is compared
-        raise ConfigError(str(error), key=key, place=places.find(key)) from None
-
-
-def refuse_given(key: str, why: str, variants: Mapping[str, Any], settings: Mapping[str, Any], places: Places) -> None:
-    """Raise :class:`ConfigError` where a variant or the command line sets a key that is found out for every variant.
-
-    Args:
-        key: of a run's configuration, with dots.
-        why: what finds it out.
-        variants: name -> overrides as the file has them.
-        settings: those of the command line.
+    Attributes:
+        raw: the file's mapping.
         places: where each key stands.
     """
-    for name, overrides in variants.items():
-        if _at(overrides, key) is not None:
-            where = f"variants.{name}.{key}"
-            raise ConfigError(f"{why}, so that a variant cannot set it too", key=where, place=places.find(where))
-    if _at(settings, key) is not None:
-        raise ConfigError(f"{why}, so that --set cannot set it too", key=key, place="command line")
 
+    raw: Config
+    places: Places
 
-def _at(config: Mapping[str, Any], key: str) -> Any:
-    value: Any = config
-    for name in key.split("."):
-        value = value.get(name) if isinstance(value, Mapping) else None
-    return value
+    def error(self, message: str, key: str) -> ConfigError:
+        """An error about a key, to be raised."""
+        return ConfigError(message, key=key, place=self.places.find(key))
+
+    def refuse_unknown(self, given: Iterable[object], known: Iterable[str], prefix: str = "") -> None:
+        """Refuse names that are not known, with the nearest that are."""
+        names = list(known)
+        for name in given:
+            if name not in names:
+                close = ", ".join(nearest(str(name), names))
+                raise self.error(f"unknown key; nearest valid keys: {close}", f"{prefix}{name}")
+
+    def mapping(self, value: object, key: str) -> Config:
+        """A mapping of keys to values."""
+        if not isinstance(value, Mapping):
+            raise self.error(f"expected a mapping of keys to values, got {value!r}", key)
+        return dict(value)
+
+    def numbers(self, value: object, key: str, least: int) -> list[int]:
+        """A list of different whole numbers."""
+        good = isinstance(value, list) and value and all(type(n) is int and n >= least for n in value)
+        if not isinstance(value, list) or not good or len(set(value)) < len(value):
+            raise self.error(f"expected a list of different whole numbers, {least} or more, got {value!r}", key)
+        return value
+
+    def settings(self, cls: type[Settings], key: str) -> Settings | None:
+        """A dataclass whose constructor checks its arguments.
+
+        Of ``true`` it has the default settings, of a mapping those it names; of ``false`` or nothing there is none.
+        """
+        given = self.raw.get(key)
+        if given is None or given is False:
+            return None
+        if given is True:
+            given = {}
+        if not isinstance(given, Mapping):
+            raise self.error(f"expected true, false or a mapping of settings, got {given!r}", key)
+        self.refuse_unknown(given, [field.name for field in fields(cls)], f"{key}.")  # type: ignore[arg-type]
+        try:
+            with self.placed(f"{key}."):
+                return cls(**given)
+        except TypeError as error:  # such as a word where a number is compared
+            raise self.error(str(error), key) from None
+
+    @contextlib.contextmanager
+    def placed(self, prefix: str = "") -> Iterator[None]:
+        """Give an :class:`ArgumentError` of what is made inside the place of its argument in the file."""
+        try:
+            yield
+        except ArgumentError as error:
+            message = f"expected {error.expected}, got {error.given!r}"
+            raise self.error(message, f"{prefix}{error.argument}") from None
+
+    def refuse_set(self, key: str, why: str, variants: Iterable[str], command_line: Mapping[str, Any]) -> None:
+        """Refuse a key of a run's configuration that is found out for every variant, and so cannot be set as well.
+
+        Args:
+            key: with dots.
+            why: what finds it out.
+            variants: which may not set it.
+            command_line: overrides that may not set it either.
+        """
+        for name in variants:
+            if flatten(self.raw["variants"][name] or {}).get(key) is not None:
+                raise self.error(f"{why}, so that a variant cannot set it too", f"variants.{name}.{key}")
+        if flatten(command_line).get(key) is not None:
+            raise ConfigError(f"{why}, so that --set cannot set it too", key=key, place="command line")

@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from ...errors import ArgumentError, ConfigError, require
-from .executors import LoggedProcess, Needs, cores, thread_environment, why
+from .executors import Executor, LoggedProcess, Needs, Work, cores, thread_environment
 
 # What the machine that asks knows about data, caches and code, and the others have to know too.
 _PASSED_ON = ("LMZOO_", "HF_", "PYTHONPATH", "TOKENIZERS_PARALLELISM")
@@ -19,7 +19,7 @@ _MANY = 1000
 _POLL_SECONDS = 0.5
 
 
-class RayExecutor:
+class RayExecutor(Executor):
     """Each command a Ray task, on whichever machine has room.
 
     The task starts the command as a process of its machine, as :class:`LocalExecutor` would here, so that files,
@@ -79,7 +79,6 @@ class RayExecutor:
         require(gpus <= there.get("GPU", 0), "executor", f"a machine with {gpus} GPUs", "ray_address=local")
 
     def start(self, words: Sequence[str], log: Path, needs: Needs) -> RayWork:
-        """Hand a task over."""
         cpus, gpus = self._resources(needs)
         passed = {name: value for name, value in os.environ.items() if name.startswith(_PASSED_ON)}
         environment = passed | thread_environment(self.threads, None)
@@ -92,7 +91,7 @@ class RayExecutor:
         return self.threads * needs.processes, needs.gpus_of(there)
 
 
-class RayWork:
+class RayWork(Work):
     """A command that was handed to Ray.
 
     Args:
@@ -113,30 +112,25 @@ class RayWork:
         return _size(self.log) > self._size
 
     def wait(self, seconds: float) -> bool:
-        """Wait for the end for so long; returns whether it has come."""
         ended, _ = self._ray.wait([self._result], timeout=seconds)
         return bool(ended)
 
-    def ask(self) -> None:
-        """Interrupt the task, which then ends its command."""
-        if not self.wait(0):
-            self._ray.cancel(self._result)
+    def exit_code(self) -> int:
+        return int(self._ray.get(self._result))
+
+    def _end(self, *, insist: bool) -> None:
+        """Interrupt the task, which then ends its command; where it must, the task itself."""
+        self._ray.cancel(self._result, force=insist)
 
     def stop(self, grace: float = 10.0) -> None:
-        """End the task: ask first, insist after ``grace`` seconds and those the command itself is given."""
-        self.ask()
-        if not self.wait(2 * grace):
-            self._ray.cancel(self._result, force=True)
-            self.wait(grace)
+        super().stop(2 * grace)  # the task, too, gives its command time to end
 
     def reason(self) -> str:
-        """Why it failed, after its end; empty if it did not."""
         try:
-            code = self._ray.get(self._result)
+            return super().reason()
         except self._ray.exceptions.RayError as error:
             lines = str(error).strip().splitlines() or [type(error).__name__]
             return f"its Ray task failed: {lines[-1 if isinstance(error, self._ray.exceptions.RayTaskError) else 0]}"
-        return why(code, self.log) if code else ""
 
 
 def _carry_out(words: list[str], log: str, environment: Mapping[str, str], folder: str) -> int:
@@ -151,7 +145,7 @@ def _carry_out(words: list[str], log: str, environment: Mapping[str, str], folde
             continue
     finally:
         process.stop()
-    return process.code
+    return process.exit_code()
 
 
 def _size(file: Path) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -12,18 +11,20 @@ from typing import Any
 
 import torch
 from jsonargparse import ArgumentParser
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import track
 from rich.table import Table
 
 from ...errors import ConfigError, nearest, require
+from ...layers import Loss
+from ...layers.common.part import defines
 from ..arguments import ExampleFormatter, check_device, console, say
-from ..evaluate.subject import open_run, take_windows
+from ..evaluate.loaded_run import load_run, take_windows
 from ..fit.corpus_statistics import corpus_statistics
 from ..fit.measure import in_turn, quartiles
 from ..fit.module import LanguageModule
 from ..runs.environment import environment
 from ..runs.load import SPEED_FILE, Comparison, load_comparison
-from ..storage import write_atomically
+from ..storage import write_records
 
 _WARM_UP = 2
 _PRECISIONS = {"32-true": None, "bf16-mixed": torch.bfloat16}
@@ -61,19 +62,15 @@ def main(arguments: Sequence[str]) -> int:
     )
     a = parser.parse_args(list(arguments))
     require(a.rounds >= 1, "rounds", "1 or more", a.rounds)
-    check_device(a.device)
+    if torch.device(check_device(a.device)).index:
+        torch.cuda.set_device(a.device)  # a step is over when the current GPU has nothing left to do
     comparison = load_comparison(Path(a.folder))
-    names = _chosen(comparison, a.variants)
-    with _progress() as progress:
-        loading = progress.add_task("loading", total=len(names))
-        trainees = {}
-        for name in names:
-            trainees[name] = _load(comparison, name, a.device, a.allow_classes)
-            progress.advance(loading)
+    names = track(_chosen(comparison, a.variants), "loading", console=console, transient=True)
+    trainees = {name: _load(comparison, name, a.device, a.allow_classes) for name in names}
     rows = measure(trainees, comparison.baseline, a.rounds)
     machine = {"device": a.device, "environment": environment()}
     file = comparison.output / SPEED_FILE
-    write_atomically(file, "".join(json.dumps(row | machine) + "\n" for row in rows))
+    write_records(file, [row | machine for row in rows])
     console.print(_table(rows, comparison.baseline))
     say(f"written to {file}; lmzoo compare {comparison.output} --report_only takes it into the report")
     return 0
@@ -81,15 +78,10 @@ def main(arguments: Sequence[str]) -> int:
 
 def measure(trainees: dict[str, Trainee], baseline: str, rounds: int) -> list[dict[str, Any]]:
     """A row a variant: the median of tokens/s, and median and quartiles of the ratio to the baseline in each round."""
-    speeds: dict[str, list[float]] = {name: [] for name in trainees}
-    with _progress() as progress:
-        task = progress.add_task("timing", total=_WARM_UP + rounds)
-        steps = {name: trainee.step for name, trainee in trainees.items()}
-        for i, took in enumerate(in_turn(steps, _WARM_UP + rounds)):
-            progress.advance(task)
-            if i >= _WARM_UP:
-                for name, seconds in took.items():
-                    speeds[name].append(trainees[name].tokens / seconds)
+    steps = {name: trainee.step for name, trainee in trainees.items()}
+    every = _WARM_UP + rounds
+    timed = list(track(in_turn(steps, every), "timing", every, console=console, transient=True))[_WARM_UP:]
+    speeds = {name: [trainee.tokens / took[name] for took in timed] for name, trainee in trainees.items()}
     rows = []
     for name, trainee in trainees.items():
         ratios = [own / reference for own, reference in zip(speeds[name], speeds[baseline], strict=True)]
@@ -134,12 +126,12 @@ def _load(comparison: Comparison, name: str, device: str, allow_classes: bool) -
         raise ConfigError(f"expected {expected}, got {precision}", key="trainer.precision", place=str(run.folder))
     if not (run.folder / "model.safetensors").is_file():
         raise ConfigError("expected a run with its weights (model.safetensors), got one without", place=str(run.folder))
-    cli, _ = open_run(run.folder, allow_classes=allow_classes)
-    data, module = cli.datamodule, cli.model
-    if callable(use_corpus := getattr(module.loss, "use_corpus", None)):
-        use_corpus(corpus_statistics(data, None))
+    loaded = load_run(run.folder, allow_classes=allow_classes)
+    data, module = loaded.data, loaded.module
+    if defines(module.loss, Loss.use_corpus):
+        module.loss.use_corpus(corpus_statistics(data, None))
     split = next(name for name in ("validation", "test", "train") if name in data.splits)
-    ids = take_windows(cli, split, [int(data.context_length) + 1], int(data.batch_size)).input_ids.to(device)
+    ids = take_windows(data, split, [int(data.context_length) + 1], int(data.batch_size)).input_ids.to(device)
     module.to(device)
     step = _step(module, ids, _PRECISIONS[precision], trainer.get("gradient_clip_val"))
     return Trainee(step, ids[:, 1:].numel(), run.seed, precision)
@@ -164,11 +156,6 @@ def _step(module: LanguageModule, ids: torch.Tensor, low: torch.dtype | None, cl
         optimizer.zero_grad()
 
     return step
-
-
-def _progress() -> Progress:
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    return Progress(*columns, console=console, transient=True)
 
 
 def _table(rows: Sequence[dict[str, Any]], baseline: str) -> Table:

@@ -6,10 +6,9 @@ from collections.abc import Sequence
 
 from rich.console import Console
 
-from ..runs.trials import TUNING_FOLDER, at_edge, best_rate, read_trials
-from .comparison import ComparisonFile, PlannedRun
+from ..runs.trials import TUNING_FOLDER, at_edge, best_rate
+from .comparison import ComparisonFile
 from .executors import Executor
-from .progress import progress_for
 from .run_all import run_all
 
 
@@ -22,10 +21,8 @@ def check_trials(comparison: ComparisonFile) -> None:
 
 def tuned_rates(comparison: ComparisonFile) -> dict[str, float]:
     """The learning rate of each variant whose trials have all ended, as they lie there; none without tuning."""
-    if comparison.tuning is None:
-        return {}
-    found = {name: best_rate(read_trials(comparison.tuning, comparison.output, name)) for name in comparison.variants}
-    return {name: rate for name, rate in found.items() if rate is not None}
+    found = {variant: best_rate(comparison.trials(variant)) for variant in comparison.variants}
+    return {variant: rate for variant, rate in found.items() if rate is not None}
 
 
 def tune(
@@ -51,32 +48,25 @@ def tune(
     Raises:
         ConfigError: the folder holds final runs with another learning rate than the trials chose.
     """
-    assert comparison.tuning is not None
-    waiting: list[PlannedRun] = []
-    for variant in variants:
-        trials = read_trials(comparison.tuning, comparison.output, variant)
-        waiting += [comparison.plan_trial(variant, trial.rate) for trial in trials if not trial.ended]
+    waiting = [
+        comparison.plan_trial(variant, trial.rate)
+        for variant in variants
+        for trial in comparison.trials(variant)
+        if not trial.ended
+    ]
     if waiting:
-        console.print(
-            f"{len(waiting)} trials of learning rates in {comparison.output / TUNING_FOLDER}",
-            markup=False,
-            soft_wrap=True,
-        )
-        run_all(waiting, progress_for(waiting, console), executor=executor, allow_classes=allow_classes)
+        folder = comparison.output / TUNING_FOLDER
+        console.print(f"{len(waiting)} trials of learning rates in {folder}", markup=False, soft_wrap=True)
+        run_all(waiting, console, executor=executor, allow_classes=allow_classes)
     rates = tuned_rates(comparison)
     comparison.refuse_other_runs(rates)
+    untuned = []
     for variant in variants:
+        trials = comparison.trials(variant)
         if variant in rates:
-            trials = read_trials(comparison.tuning, comparison.output, variant)
             edge = ", at the edge of those tried" if at_edge(rates[variant], trials) else ""
             console.print(f"{variant}: learning rate {rates[variant]!r}{edge}", markup=False, highlight=False)
-    return rates, [_without(comparison, variant) for variant in variants if variant not in rates]
-
-
-def _without(comparison: ComparisonFile, variant: str) -> str:
-    assert comparison.tuning is not None
-    trials = read_trials(comparison.tuning, comparison.output, variant)
-    reasons = [
-        f"{trial.rate!r} {trial.said}" + (f" ({trial.run.reason})" if trial.run.reason else "") for trial in trials
-    ]
-    return f"{variant}: no learning rate was chosen, so no final run was made: {'; '.join(reasons)}"
+        else:
+            said = [f"{t.rate!r} {t.said}" + (f" ({t.run.reason})" if t.run.reason else "") for t in trials]
+            untuned.append(f"{variant}: no learning rate was chosen, so no final run was made: {'; '.join(said)}")
+    return rates, untuned

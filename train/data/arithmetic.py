@@ -8,7 +8,6 @@ from dataclasses import asdict, dataclass, field
 from ...errors import require
 from ...tokenization.arithmetic_problems import DEFAULT_MIX, GENERATOR_VERSION, MOST_DIGITS, ArithmeticProblems
 from .corpus import Corpus, at_least
-from .words import WordRule
 
 LINES = 16
 """Problems in a document."""
@@ -43,7 +42,6 @@ class ArithmeticSettings:
         self.problems()
 
     def problems(self) -> ArithmeticProblems:
-        """The generator."""
         return ArithmeticProblems(self.problem_seed, self.train_digits, self.mix)
 
     def identity(self) -> dict[str, object]:
@@ -59,7 +57,6 @@ class Arithmetic(Corpus):
     """
 
     name = "arithmetic"
-    word_rule: WordRule = "whitespace"
 
     def __init__(self, settings: ArithmeticSettings) -> None:
         self.settings = settings
@@ -72,5 +69,4 @@ class Arithmetic(Corpus):
             yield "".join(problems.problem(split, i).text for i in range(first, min(first + LINES, count)))
 
     def stamp(self, split: str) -> dict[str, object]:
-        """The settings, from which all follows."""
         return {**self.settings.identity(), "split": split}

@@ -1,16 +1,110 @@
-"""The user's own text files."""
+"""Text files: reading, the documents in them, and a corpus of the user's own."""
 
 from __future__ import annotations
 
+import bz2
+import gzip
 import hashlib
+import io
+import lzma
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
-from .articles import is_marked, marked_articles
 from .corpus import WITHOUT, Corpus, CorpusError, MissingSplitError
-from .reading import PACKED, file_stamp, read_lines, read_text
-from .words import WordRule
+
+_UNPACKED: dict[str, Callable[[Path], Any]] = {".xz": lzma.open, ".gz": gzip.open, ".bz2": bz2.open}
+PACKED = ("", *_UNPACKED)
+"""Suffixes of a text file's name that are understood after its own."""
+
+
+def read_lines(path: Path) -> Iterator[str]:
+    """Lines of a UTF-8 file with their ends as they stand (CRLF stays CRLF); the join of all lines is the file.
+
+    Lines end at a newline byte only, not at the further line separators that Unicode knows.
+
+    Raises:
+        CorpusError: the file cannot be read, is damaged, or is not UTF-8.
+    """
+    done = 0
+    try:
+        with io.BufferedReader(_UNPACKED.get(path.suffix, io.FileIO)(path)) as file:
+            for line in file:
+                yield line.decode("utf-8")
+                done += 1
+    except UnicodeDecodeError as error:
+        raise CorpusError(f"{path}: line {done + 1} is not UTF-8 ({error.reason}); convert the file first") from error
+    except (OSError, EOFError, lzma.LZMAError) as error:
+        raise CorpusError(f"{path}: cannot be read ({error})") from error
+
+
+def read_text(path: Path) -> str:
+    """The whole of a UTF-8 file; see :func:`read_lines`."""
+    return "".join(read_lines(path))
+
+
+def file_stamp(path: Path) -> list[object]:
+    """Path, size and time of change of a file, as build tools use them to tell whether it is still the same."""
+    status = path.stat()
+    return [str(path.resolve()), status.st_size, status.st_mtime_ns]
+
+
+_TITLE = re.compile(r" = [^=\s].* = \r?\n")
+_MARKER = re.compile(r"<doc id=[^>\n]*>\r?\n?")
+_END_MARKER = re.compile(r"</doc>\r?\n?")
+
+
+def wikitext_articles(lines: Iterable[str]) -> Iterator[str]:
+    """Cut WikiText's lines into articles; their concatenation is the input, character for character.
+
+    A title is a line `` = Title = `` (no second equals sign, which would make it a section's heading) that has a blank
+    line before and after it. The form alone is not enough: WikiText-2 has lines of body text such as
+    `` = 1 <unk> and <unk> C = ``, left over from formulas and tables, that no blank line parts from their neighbours.
+    An article begins with the blank line before its title; text before the first title is a document of its own.
+    """
+    article: list[str] = []
+    for line in lines:
+        # Known for a title only now that the line after it is here.
+        titled = article and _TITLE.fullmatch(article[-1]) and (len(article) == 1 or _is_blank(article[-2]))
+        if titled and _is_blank(line) and len(article) > 2:
+            yield "".join(article[:-2])
+            article = article[-2:]
+        article.append(line)
+    if article:
+        yield "".join(article)
+
+
+def _is_blank(line: str) -> bool:
+    return not line.strip(" \r\n")
+
+
+def is_marked(first_line: str) -> bool:
+    """Whether a file that begins with this line holds articles between ``<doc id=...>`` and ``</doc>`` lines."""
+    return _MARKER.fullmatch(first_line) is not None
+
+
+def marked_articles(lines: Iterable[str]) -> Iterator[str]:
+    """Articles between marker lines ``<doc id=...>`` and ``</doc>``; the markers are no part of the text.
+
+    Blank lines at both ends of an article, which the extractor adds, are left out; text outside the markers is an
+    article too, so nothing but markers and blank lines is lost. An article without text is none.
+    """
+    article: list[str] = []
+    for line in lines:
+        if _MARKER.fullmatch(line) or _END_MARKER.fullmatch(line):
+            yield from _trimmed(article)
+            article = []
+        else:
+            article.append(line)
+    yield from _trimmed(article)
+
+
+def _trimmed(article: list[str]) -> Iterator[str]:
+    text = "".join(article).strip("\r\n")
+    if text.strip():
+        yield text + "\n"
+
 
 PIECE_LENGTH = 1 << 20
 """Characters; keeps the memory for one document's encoding small."""
@@ -90,37 +184,31 @@ class TextFiles(Corpus):
         source: a path, or a mapping from split to path.
     """
 
-    word_rule: WordRule = "whitespace"
-
     def __init__(self, source: Path | Mapping[str, Path]) -> None:
         self.source = source
         first = source if isinstance(source, Path) else next(iter(source.values()))
         self.name = f"files:{first.name}"
 
     def documents(self, split: str) -> Iterator[str]:
-        """The documents of a split, in the order of the files' paths."""
         explicit = self._explicit()
         if explicit is not None:
             if split not in explicit:
-                there = ", ".join(explicit)
-                raise MissingSplitError(f"no {split} text: the source names {there} only{WITHOUT.get(split, '')}")
-            yield from _file_documents(explicit[split])
+                named = ", ".join(explicit)
+                raise MissingSplitError(f"no {split} text: the source names {named} only{WITHOUT.get(split, '')}")
+            file = explicit[split]
+            yield from marked_articles(read_lines(file)) if is_marked(_first_line(file)) else pieces(read_text(file))
             return
         assert isinstance(self.source, Path)
         if self.source.is_file() and not is_marked(_first_line(self.source)):
             yield from pieces(cut_by_position(read_text(self.source))[split])
             return
         for file in self._files():
-            whole = not is_marked(_first_line(file))
-            if whole:
-                text = read_text(file)
-                if split_of(text) == split:
-                    yield from pieces(text)
-            else:
+            if is_marked(_first_line(file)):
                 yield from (text for text in marked_articles(read_lines(file)) if split_of(text) == split)
+            elif split_of(text := read_text(file)) == split:
+                yield from pieces(text)
 
     def stamp(self, split: str) -> dict[str, object]:
-        """Paths, sizes and times of the files that are read."""
         explicit = self._explicit()
         if explicit is not None:
             return {"file": file_stamp(explicit[split]) if split in explicit else None}
@@ -160,13 +248,6 @@ class TextFiles(Corpus):
         if not files:
             raise CorpusError(f"{self.source}: no text file ({', '.join(TEXT_SUFFIXES)}, also packed) in this folder")
         return sorted(files, key=lambda path: path.relative_to(self.source).as_posix())  # type: ignore[arg-type]
-
-
-def _file_documents(path: Path) -> Iterator[str]:
-    if is_marked(_first_line(path)):
-        yield from marked_articles(read_lines(path))
-    else:
-        yield from pieces(read_text(path))
 
 
 def _first_line(path: Path) -> str:

@@ -10,7 +10,6 @@ from typing import Any
 
 from .corpus import WITHOUT, Corpus, CorpusError, MissingSplitError
 from .files import split_of
-from .words import WordRule
 
 _ALIASES = {"train": ("train",), "validation": ("validation", "valid", "val", "dev"), "test": ("test",)}
 _GO_ON = (
@@ -34,15 +33,12 @@ class HubText(Corpus):
         config: the data set's configuration, where it has several.
     """
 
-    word_rule: WordRule = "whitespace"
-
     def __init__(self, path: str, config: str | None = None) -> None:
         self.path = path
         self.config = config
         self.name = f"hub:{path}" + (f":{config}" if config else "")
 
     def documents(self, split: str) -> Iterator[str]:
-        """The rows of a split that hold text."""
         found = next((name for name in _ALIASES[split] if name in self._splits), None)
         if set(self._splits) == {"train"}:
             yield from (text for text in _texts(self._splits["train"], self.name) if text and split_of(text) == split)
@@ -52,9 +48,7 @@ class HubText(Corpus):
             there = ", ".join(map(str, self._splits))
             raise MissingSplitError(f"{self.name} has no split {split}; it has {there}{WITHOUT.get(split, '')}")
 
-    def stamp(self, split: str) -> dict[str, object] | None:
-        """None: the hub's library has no public stamp of a data set."""
-        return None
+    # there is no stamp: the hub's library has no public one of a data set
 
     @cached_property
     def _splits(self) -> Any:

@@ -19,15 +19,19 @@ from ...errors import require
 from ...tokenization import tokenizer_sha256
 from ...tokenization.schemes import DEFAULT_GROUP
 from .arithmetic import ArithmeticSettings
-from .batch_samplers import EvaluationBatchSampler, OrderedBatchSampler, SampleOrder, trainer_position
 from .cache import cache_root
 from .corpus import SPLITS, CorpusError, at_least, check_tokenizer_choice, given_or
-from .prepare import prepare_split
-from .prepared import PreparedSplit
-from .sources import load_source
-from .tokenizer_cache import corpus_tokenizer, load_tokenizer
-from .windows import EvaluationWindows, TrainingWindows
-from .withheld import Withheld
+from .encode import PreparedSplit, prepare_split
+from .sources import Withheld, load_source
+from .tokenizer_cache import TokenizerOptions, corpus_tokenizer, load_tokenizer
+from .windows import (
+    EvaluationBatchSampler,
+    EvaluationWindows,
+    OrderedBatchSampler,
+    SampleOrder,
+    TrainingWindows,
+    trainer_position,
+)
 
 _STAGES = {"fit": ("train", "validation"), "validate": ("validation",), "test": ("test",), "predict": ()}
 _ARITHMETIC = ArithmeticSettings()
@@ -118,7 +122,7 @@ class TextDataModule(pl.LightningDataModule):
         self.cache = cache_root(cache_dir)
         self.position: Callable[[int], tuple[int, int]] = self._position
         self._prepared: dict[str, PreparedSplit] = {}
-        self._resumed: dict[str, Any] | None = None
+        self._resumed: dict[str, Any] = {}
         self._limits: tuple[int | None, int | None] | None = None
 
     @cached_property
@@ -126,15 +130,8 @@ class TextDataModule(pl.LightningDataModule):
         """The tokenizer: loaded, taken from the cache, or trained on the training split."""
         if self.tokenizer_name is None:
             assert self.vocab_size is not None
-            return corpus_tokenizer(
-                self._whole,
-                self.cache,
-                vocab_size=self.vocab_size,
-                numbers=self.numbers,
-                group=self.group,
-                pad_fraction=self.pad_fraction,
-                all_groups=self.all_groups,
-            )
+            options = TokenizerOptions(self.vocab_size, self.numbers, self.group, self.pad_fraction, self.all_groups)
+            return corpus_tokenizer(self._whole, self.cache, options)
         tokenizer = load_tokenizer(self.tokenizer_name)
         fits = self.vocab_size in (None, len(tokenizer))
         require(fits, "vocab_size", f"null or {len(tokenizer)}, the size of {self.tokenizer_name}", self.vocab_size)
@@ -189,9 +186,13 @@ class TextDataModule(pl.LightningDataModule):
 
     def train_dataloader(self) -> DataLoader[dict[str, Tensor]]:
         """Training batches from where ``position`` says; its length is that of a whole epoch, or of the whole run."""
-        self._check_resumed()
-        order = self._order()
-        length = self._batches(order)
+        now = self.state_dict() if self._resumed else {}
+        unlike = [f"{key} was {old!r}, is {now.get(key)!r}" for key, old in self._resumed.items() if now[key] != old]
+        if unlike:
+            raise CorpusError(
+                "the checkpoint was trained on other samples and cannot be resumed on these: " + "; ".join(unlike)
+            )
+        order, length = self._order(), self.run_batches()
         sampler = OrderedBatchSampler(order, lambda: self.position(length), length)
         return self._loader(self._windows(), sampler)
 
@@ -200,19 +201,21 @@ class TextDataModule(pl.LightningDataModule):
         return self._order().steps_per_epoch
 
     def run_batches(self) -> int:
-        """Batches of this process in the whole run, as ``limit_batches`` set it.
+        """Batches of this process in an iteration of the training loader: an epoch, or what ``limit_batches`` set.
 
         Unlike the trainer's own estimate this does not start the loader, which must not happen before a checkpoint
         is restored: the loader would begin at the run's first batch.
         """
-        return self._batches(self._order())
+        epoch = self.batches_per_epoch()
+        if self._limits is None:
+            return epoch
+        passes, batches = self._limits
+        return min(n for n in (None if passes is None else passes * epoch, batches) if n is not None)
 
     def val_dataloader(self) -> DataLoader[dict[str, Tensor]]:
-        """Evaluation batches of the validation split."""
         return self._evaluation_loader("validation")
 
     def test_dataloader(self) -> DataLoader[dict[str, Tensor]]:
-        """Evaluation batches of the test split."""
         return self._evaluation_loader("test")
 
     def passport(self, split: str) -> dict[str, Any]:
@@ -240,13 +243,12 @@ class TextDataModule(pl.LightningDataModule):
         """What decides the order of training samples; empty unless training was set up."""
         if "train" not in self._prepared:
             return {}
-        prepared = self._prepared["train"]
         return {
             "seed": self.seed,
-            "samples": TrainingWindows(prepared, self.context_length, self.seed).samples,
+            "samples": self._windows().samples,
             "global_batch_size": self.batch_size * self._world()[0],
             "context_length": self.context_length,
-            "text_sha256": prepared.meta["text_sha256"],
+            "text_sha256": self.prepared("train").meta["text_sha256"],
             "tokenizer_sha256": tokenizer_sha256(self.tokenizer),
         }
 
@@ -257,40 +259,19 @@ class TextDataModule(pl.LightningDataModule):
         """
         self._resumed = dict(state_dict)
 
-    def _check_enough(self, windows: TrainingWindows, world_size: int) -> None:
-        most = windows.samples // world_size
-        expected = (
-            f"at most {most}: the training split's {windows.prepared.length} tokens give {windows.samples} windows of"
-            f" context_length={self.context_length} for {world_size} device(s)"
-        )
-        require(self.batch_size <= most, "batch_size", expected, self.batch_size)
-
-    def _check_resumed(self) -> None:
-        if not self._resumed:
-            return
-        now = self.state_dict()
-        unlike = [f"{key} was {old!r}, is {now.get(key)!r}" for key, old in self._resumed.items() if now[key] != old]
-        if unlike:
-            raise CorpusError(
-                "the checkpoint was trained on other samples and cannot be resumed on these: " + "; ".join(unlike)
-            )
-
     def _windows(self) -> TrainingWindows:
         return TrainingWindows(self.prepared("train"), self.context_length, self.seed)
 
     def _order(self) -> SampleOrder:
         windows = self._windows()
         world_size, rank = self._world()
-        self._check_enough(windows, world_size)
+        most = windows.samples // world_size
+        expected = (
+            f"at most {most}: the training split's {windows.prepared.length} tokens give {windows.samples} windows of"
+            f" context_length={self.context_length} for {world_size} device(s)"
+        )
+        require(self.batch_size <= most, "batch_size", expected, self.batch_size)
         return SampleOrder(self.seed, windows.samples, self.batch_size, world_size, rank)
-
-    def _batches(self, order: SampleOrder) -> int:
-        """Batches in one iteration of the training loader."""
-        if self._limits is None:
-            return order.steps_per_epoch
-        passes, batches = self._limits
-        given = [n for n in (None if passes is None else passes * order.steps_per_epoch, batches) if n is not None]
-        return min(given)
 
     def _position(self, length: int) -> tuple[int, int]:
         """(iteration of the training loader, batch in it) to begin at; ``self.position`` may be replaced."""

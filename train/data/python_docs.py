@@ -14,7 +14,6 @@ from pathlib import Path
 
 from .corpus import Corpus, CorpusError
 from .files import split_of
-from .words import WordRule
 
 DUPLICATE_LENGTH = 80
 """Paragraphs of at least this many characters stand in the corpus once."""
@@ -38,13 +37,11 @@ class PythonDocs(Corpus):
     """
 
     name = "python-docs"
-    word_rule: WordRule = "whitespace"
 
     def __init__(self, library: str | Path | None = None) -> None:
         self.library = Path(library if library is not None else sysconfig.get_path("stdlib"))
 
     def documents(self, split: str) -> Iterator[str]:
-        """The documents of a split, in the order of their names."""
         yield from (text for key, text in self._deduplicated.items() if split_of(key) == split)
 
     def stamp(self, split: str) -> dict[str, object]:

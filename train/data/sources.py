@@ -1,14 +1,17 @@
-"""From what a configuration says to a corpus."""
+"""From what a configuration says to a corpus, also one that is made of others."""
 
 from __future__ import annotations
 
+import hashlib
+import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 
 from ...errors import ArgumentError, nearest, require
 from .arithmetic import Arithmetic, ArithmeticSettings
-from .corpus import SPLITS, Corpus, MissingSplitError
+from .corpus import SPLITS, Corpus, CorpusError, MissingSplitError
 from .files import TextFiles
 from .hub import HubText
 from .python_docs import PythonDocs
@@ -31,7 +34,6 @@ class Mixed(Corpus):
         self.word_rule = self.corpora[-1].word_rule
 
     def documents(self, split: str) -> Iterator[str]:
-        """The documents of a split, corpus by corpus."""
         there = [corpus for corpus in self.corpora if corpus.has(split)]
         if not there:
             raise MissingSplitError(f"none of {self.name} has a {split} split")
@@ -42,6 +44,62 @@ class Mixed(Corpus):
         """The stamps of all corpora; None where one has none."""
         stamps = [corpus.stamp(split) for corpus in self.corpora]
         return None if any(stamp is None for stamp in stamps) else {"corpora": stamps, "rule": self.word_rule}
+
+
+# What parts this choice from that of a split, which is made by a hash of the text as well.
+_SALT = b"tuning\n"
+
+
+class Withheld(Corpus):
+    """A corpus whose validation split is a share of another one's training documents, which training goes without.
+
+    Of n documents the ceil(``fraction`` n) with the smallest hash of their text are kept back, so that equal documents
+    stay together and the order of documents has no say. The other corpus's validation and test splits are not there:
+    whatever is chosen by this one's validation loss has not seen them.
+
+    Args:
+        corpus: with at least two different training documents.
+        fraction: the share, above 0 and below 1.
+
+    Raises:
+        ArgumentError: ``fraction`` is out of range.
+    """
+
+    def __init__(self, corpus: Corpus, fraction: float) -> None:
+        require(0 < fraction < 1, "tuning_fraction", "null or a share between 0 and 1", fraction)
+        self.corpus = corpus
+        self.fraction = fraction
+        self.name = f"{corpus.name}, {100 * fraction:g} % of train withheld"
+        self.word_rule = corpus.word_rule
+
+    def documents(self, split: str) -> Iterator[str]:
+        if split == "test":
+            raise MissingSplitError(f"{self.name}: there is no test split beside a validation split to tune by")
+        wanted = split == "validation"
+        for document in self.corpus.documents("train"):
+            if (_rank(document) <= self._last) == wanted:
+                yield document
+
+    def stamp(self, split: str) -> dict[str, object] | None:
+        """That of the other corpus's training split, and the share."""
+        stamp = self.corpus.stamp("train")
+        return None if stamp is None else {"train": stamp, "withheld": self.fraction, "split": split}
+
+    @cached_property
+    def _last(self) -> bytes:
+        """The largest hash of a document that is kept back."""
+        ranks = sorted(map(_rank, self.corpus.documents("train")))
+        last = ranks[math.ceil(self.fraction * len(ranks)) - 1]
+        if last == ranks[-1]:
+            raise CorpusError(
+                f"{self.name}: nothing would be left to train on, of {len(ranks)} training documents; "
+                "take a smaller share, or a text of more documents"
+            )
+        return last
+
+
+def _rank(document: str) -> bytes:
+    return hashlib.sha256(_SALT + document.encode("utf-8")).digest()
 
 
 SOURCE_NAMES = ("python-docs", *WIKITEXT_NAMES, "arithmetic")

@@ -2,32 +2,43 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from transformers import AutoTokenizer, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from ...errors import ArgumentError
 from ...tokenization import tokenizer_sha256, train_tokenizer
+from ...tokenization.schemes import DEFAULT_GROUP
 from ..arguments import say
 from ..storage import read_json, write_json
 from .cache import build_once, fingerprint
-from .corpus import Corpus
-from .facts import text_facts
+from .corpus import Corpus, text_facts
 
 TOKENIZER_VERSION = 2
 _META = "meta.json"
 
 
-def corpus_tokenizer(
-    corpus: Corpus,
-    cache: Path,
-    *,
-    vocab_size: int,
-    numbers: str,
-    group: int,
-    pad_fraction: bool = False,
-    all_groups: bool = False,
-) -> PreTrainedTokenizerBase:
+@dataclass(frozen=True)
+class TokenizerOptions:
+    """What decides a tokenizer beside the text that it is trained on; see :func:`train_tokenizer`.
+
+    Args:
+        vocab_size: number of token ids, the separator included
+        numbers: how numbers are split: a number scheme
+        group: digits in a group: 1, 2 or 3
+        pad_fraction: fill the last group of a fraction up with zeros; loses how many digits it had
+        all_groups: an entry for every group of digits, however rare
+    """
+
+    vocab_size: int = 8192
+    numbers: str = "bpe"
+    group: int = DEFAULT_GROUP
+    pad_fraction: bool = False
+    all_groups: bool = False
+
+
+def corpus_tokenizer(corpus: Corpus, cache: Path, options: TokenizerOptions) -> PreTrainedTokenizerBase:
     """The tokenizer trained on the corpus's training split, which sees no other text; from the cache if it is there.
 
     Raises:
@@ -35,27 +46,12 @@ def corpus_tokenizer(
         ArgumentError: see :func:`train_tokenizer`.
     """
     facts = text_facts(corpus, "train", cache)
-    identity = {
-        "version": TOKENIZER_VERSION,
-        "text_sha256": facts.text_sha256,
-        "vocab_size": vocab_size,
-        "numbers": numbers,
-        "group": group,
-        "pad_fraction": pad_fraction,
-        "all_groups": all_groups,
-    }
+    identity = {"version": TOKENIZER_VERSION, "text_sha256": facts.text_sha256, **asdict(options)}
     folder = cache / "tokenizers" / fingerprint(identity)
 
     def write(partial: Path) -> None:
-        say(f"{corpus.name}: training a tokenizer of {vocab_size} entries into {folder}")
-        tokenizer = train_tokenizer(
-            corpus.documents("train"),
-            vocab_size,
-            numbers=numbers,
-            group=group,
-            pad_fraction=pad_fraction,
-            all_groups=all_groups,
-        )
+        say(f"{corpus.name}: training a tokenizer of {options.vocab_size} entries into {folder}")
+        tokenizer = train_tokenizer(corpus.documents("train"), **asdict(options))
         tokenizer.save_pretrained(partial)
         write_json(partial / _META, {**identity, "tokenizer_sha256": tokenizer_sha256(tokenizer)})
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 from jsonargparse import ArgumentParser
 from rich.console import Console
@@ -16,52 +16,106 @@ from ...tokenization import NUMBER_SCHEMES, train_tokenizer
 from ...tokenization.bpe import check_vocab_size
 from ...tokenization.schemes import DEFAULT_GROUP, number_scheme
 from ...tokenization.structure import marker_names
-from . import load_source
 from .cache import cache_root
-from .tokenizer_cache import corpus_tokenizer, load_tokenizer
+from .sources import load_source
+from .tokenizer_cache import TokenizerOptions, corpus_tokenizer, load_tokenizer
 
+_SCHEMES = f"Number schemes: {', '.join(NUMBER_SCHEMES)}."
 _COLOURS = ("bright_cyan", "bright_yellow")
 
 
+def main(arguments: list[str]) -> int:
+    """Parse and carry out one of the two sub-commands."""
+    parser = ArgumentParser(
+        prog="lmzoo tokenizer",
+        description="Train a byte-level BPE with a number scheme, or see how schemes and tokenizers split a text. "
+        "Example: lmzoo tokenizer inspect all 'It grew by 12345678 people, or 3.14159 %, in 2015.'",
+    )
+    commands = parser.add_subcommands()
+    train_parser = ArgumentParser(
+        description=f"Train on the training split of a source and save as a Hugging Face tokenizer. {_SCHEMES}"
+    )
+    source = "python-docs, wikitext-2, wikitext-103, a file, a folder, hub:owner/name"
+    train_parser.add_argument("source", type=str, help=source)
+    train_parser.add_argument("output", type=str, help="folder to write; must not exist yet")
+    options = train_parser.add_class_arguments(TokenizerOptions, as_group=False)
+    undone = "WikiText with its spacing undone: 1,000 for 1 @,@ 000"
+    train_parser.add_argument("--detokenize", type=bool, default=False, help=undone)
+    commands.add_subcommand("train", train_parser, help="train a tokenizer and save it")
+    inspect_parser = ArgumentParser(
+        description="Show the tokens of a text in alternating colours, and how many there are; a magnitude marker is "
+        f"shown as ‹k› after its digits. Several tokenizers are shown side by side. {_SCHEMES}"
+    )
+    inspect_parser.add_function_arguments(inspect, as_group=False, as_positional=True)
+    commands.add_subcommand("inspect", inspect_parser, help="see how a text is split")
+    a = parser.parse_args(arguments)
+    if a.subcommand == "train":
+        t = a.train
+        _train(t.source, Path(t.output), TokenizerOptions(**{name: t[name] for name in options}), t.detokenize)
+    else:
+        inspect(**a.inspect)
+    return 0
+
+
+def _train(source: str, output: Path, options: TokenizerOptions, detokenize: bool) -> None:
+    if output.exists():
+        raise ConfigError(f"{output} exists already; give a new folder", key="output")
+    check_vocab_size(**asdict(options))
+    documents = load_source(source, detokenize=detokenize).documents("train")
+    tokenizer = train_tokenizer(documents, **asdict(options))
+    temporary = output.with_name(f".{output.name}.tmp")
+    tokenizer.save_pretrained(temporary)
+    temporary.replace(output)
+    Console(highlight=False).print(f"{len(tokenizer):,} tokens, written to {output}")
+
+
 def inspect(
-    names: list[str], text: str, *, source: str, vocab_size: int, group: int, pad_fraction: bool = False
-) -> int:
-    """Print how each tokenizer splits the text; returns the exit code.
+    tokenizer: str,
+    text: str,
+    *,
+    source: str = "python-docs",
+    vocab_size: int = 4096,
+    group: int = DEFAULT_GROUP,
+    pad_fraction: bool = False,
+) -> None:
+    """Print how each tokenizer splits a text.
 
     Args:
-        names: folders and number schemes; ``all`` stands for every scheme.
-        text: the text to split.
-        source: what tokenizers of schemes are trained on.
-        vocab_size: entries of those.
-        group: digits in a group of those, where the scheme groups.
-        pad_fraction: fill up fractions, where the scheme has magnitudes.
+        tokenizer: folder of a tokenizer or of a finished run; a number scheme, for which a small tokenizer is trained
+            once and kept in the cache; several of these with commas between them; or all, for every scheme
+        text: the text to split
+        source: text that small tokenizers are trained on
+        vocab_size: number of token ids of small tokenizers
+        group: digits in a group, for the schemes that group: 1, 2 or 3
+        pad_fraction: zeros at the end of a fraction, in schemes with magnitudes
 
     Raises:
         ConfigError: a name is neither a scheme nor the folder of a tokenizer.
         ArgumentError: an option does not fit.
     """
-    wanted = [scheme for name in names for scheme in (NUMBER_SCHEMES if name == "all" else (name,))]
-    for name in wanted:
+    names = [scheme for name in tokenizer.split(",") for scheme in (NUMBER_SCHEMES if name == "all" else (name,))]
+    for name in names:
         if name not in NUMBER_SCHEMES and not (Path(name) / "tokenizer.json").is_file():
             expected = f"expected a folder with a tokenizer.json in it, all, or one of {', '.join(NUMBER_SCHEMES)}"
             raise ConfigError(f"{expected}, got {name}", key="tokenizer")
-    tokenizers = {name: _tokenizer(name, source, vocab_size, group, pad_fraction) for name in wanted}
-    console = Console(highlight=False, soft_wrap=len(wanted) == 1)
+    tokenizers = {name: _tokenizer(name, source, vocab_size, group, pad_fraction) for name in names}
+    ids = {name: tokenizer(text)["input_ids"] for name, tokenizer in tokenizers.items()}
+    console = Console(highlight=False, soft_wrap=len(names) == 1)
     separator = "|" if console.color_system is None else ""
-    if len(wanted) == 1:
-        tokenizer = tokenizers[wanted[0]]
-        console.print(coloured(tokenizer, text, separator))
-        ids = tokenizer(text)["input_ids"]
-        console.print(f"{len(ids)} tokens, {len(text.encode())} bytes: {' '.join(map(str, ids))}")
-        return 0
+    shown = {name: coloured(tokenizer, text, separator) for name, tokenizer in tokenizers.items()}
+    size = f"{len(text.encode())} bytes"
+    if len(names) == 1:
+        (name,) = names
+        console.print(shown[name])
+        console.print(f"{len(ids[name])} tokens, {size}: {' '.join(map(str, ids[name]))}")
+        return
     table = Table("tokenizer", box=None, padding=(0, 2, 0, 0))
     table.add_column("tokens", justify="right")
     table.add_column("text", overflow="fold")
-    for name, tokenizer in tokenizers.items():
-        table.add_row(name, str(len(tokenizer(text)["input_ids"])), coloured(tokenizer, text, separator))
+    for name in tokenizers:
+        table.add_row(name, str(len(ids[name])), shown[name])
     console.print(table)
-    console.print(f"{len(text.encode())} bytes", style="dim")
-    return 0
+    console.print(size, style="dim")
 
 
 def coloured(tokenizer: PreTrainedTokenizerBase, text: str, separator: str = "") -> Text:
@@ -93,87 +147,10 @@ def _tokenizer(name: str, source: str, vocab_size: int, group: int, pad_fraction
     if name not in NUMBER_SCHEMES:
         return load_tokenizer(name)
     scheme = number_scheme(name)
-    return corpus_tokenizer(
-        load_source(source),
-        cache_root(),
-        vocab_size=vocab_size,
+    options = TokenizerOptions(
+        vocab_size,
         numbers=name,
         group=group if scheme.takes_group else DEFAULT_GROUP,
         pad_fraction=pad_fraction and scheme.marker != "none",
     )
-
-
-_SCHEMES = ", ".join(NUMBER_SCHEMES)
-
-
-def main(arguments: list[str]) -> int:
-    """Parse and carry out one of the two sub-commands."""
-    parser = ArgumentParser(
-        prog="lmzoo tokenizer",
-        description="Train a byte-level BPE with a number scheme, or see how schemes and tokenizers split a text. "
-        "Example: lmzoo tokenizer inspect all 'It grew by 12345678 people, or 3.14159 %, in 2015.'",
-    )
-    commands = parser.add_subcommands()
-    train = ArgumentParser(description="Train on the training split of a source and save as a Hugging Face tokenizer.")
-    train.add_argument(
-        "source", type=str, help="python-docs, wikitext-2, wikitext-103, a file, a folder, hub:owner/name"
-    )
-    train.add_argument("output", type=str, help="folder to write; must not exist yet")
-    train.add_argument("--vocab_size", type=int, default=8192, help="number of token ids, the separator included")
-    train.add_argument("--numbers", type=str, default="bpe", help=f"how numbers are split: {_SCHEMES}")
-    train.add_argument("--group", type=int, default=DEFAULT_GROUP, help="digits in a group: 1, 2 or 3")
-    train.add_argument(
-        "--pad_fraction",
-        type=bool,
-        default=False,
-        help="fill the last group of a fraction up with zeros; loses how many digits it had",
-    )
-    train.add_argument(
-        "--all_groups", type=bool, default=False, help="an entry for every group of digits, however rare"
-    )
-    train.add_argument(
-        "--detokenize", type=bool, default=False, help="WikiText with its spacing undone: 1,000 for 1 @,@ 000"
-    )
-    commands.add_subcommand("train", train, help="train a tokenizer and save it")
-    shown = ArgumentParser(
-        description="Show the tokens of a text in alternating colours, and how many there are; a magnitude marker is "
-        "shown as ‹k› after its digits. Several tokenizers are shown side by side."
-    )
-    shown.add_argument(
-        "tokenizer",
-        type=str,
-        help="folder of a tokenizer or of a finished run; a number scheme, for which a small tokenizer is trained once "
-        f"and kept in the cache ({_SCHEMES}); several of these with commas between them; or all, for every scheme",
-    )
-    shown.add_argument("text", type=str, help="the text to split")
-    shown.add_argument("--source", type=str, default="python-docs", help="text that small tokenizers are trained on")
-    shown.add_argument("--vocab_size", type=int, default=4096, help="number of token ids of small tokenizers")
-    shown.add_argument(
-        "--group", type=int, default=DEFAULT_GROUP, help="digits in a group, for the schemes that group: 1, 2 or 3"
-    )
-    shown.add_argument(
-        "--pad_fraction", type=bool, default=False, help="zeros at the end of a fraction, in schemes with magnitudes"
-    )
-    commands.add_subcommand("inspect", shown, help="see how a text is split")
-    a = parser.parse_args(arguments)
-    if a.subcommand == "inspect":
-        i = a.inspect
-        names = i.tokenizer.split(",")
-        training = {"vocab_size": i.vocab_size, "group": i.group, "pad_fraction": i.pad_fraction}
-        return inspect(names, i.text, source=i.source, **training)
-    t = a.train
-    options = {"numbers": t.numbers, "group": t.group, "pad_fraction": t.pad_fraction, "all_groups": t.all_groups}
-    return _train(t.source, Path(t.output), t.vocab_size, options, detokenize=t.detokenize)
-
-
-def _train(source: str, output: Path, vocab_size: int, options: dict[str, Any], *, detokenize: bool) -> int:
-    if output.exists():
-        raise ConfigError(f"{output} exists already; give a new folder", key="output")
-    check_vocab_size(vocab_size, **options)
-    documents = load_source(source, detokenize=detokenize).documents("train")
-    tokenizer = train_tokenizer(documents, vocab_size, **options)
-    temporary = output.with_name(f".{output.name}.tmp")
-    tokenizer.save_pretrained(temporary)
-    temporary.replace(output)
-    Console(highlight=False).print(f"{len(tokenizer):,} tokens, written to {output}")
-    return 0
+    return corpus_tokenizer(load_source(source), cache_root(), options)

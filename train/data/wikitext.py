@@ -7,11 +7,9 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from .articles import wikitext_articles
-from .corpus import SPLITS, WITHOUT, Corpus, CorpusError, MissingSplitError
+from .corpus import SPLITS, WITHOUT, Corpus, CorpusError, MissingSplitError, WordRule
+from .files import PACKED, file_stamp, read_lines, wikitext_articles
 from .hub import hub_offline, hub_rows
-from .reading import PACKED, file_stamp, read_lines
-from .words import WordRule
 
 # In this order: the marked signs first, since they are exact; spacing that needs a guess after it.
 _RULES: tuple[tuple[re.Pattern[str], str], ...] = tuple(
@@ -79,7 +77,6 @@ class WikiText(Corpus):
         self.detokenize = detokenize
 
     def documents(self, split: str) -> Iterator[str]:
-        """The articles of a split, in the order of its file."""
         file = self.local_file(split)
         articles = wikitext_articles(read_lines(file) if file is not None else self._hub_lines(split))
         return map(detokenize_wikitext, articles) if self.detokenize else articles
@@ -91,19 +88,17 @@ class WikiText(Corpus):
 
     def local_file(self, split: str) -> Path | None:
         """The split's file under ``$LMZOO_DATA``, or None."""
-        root = os.environ.get("LMZOO_DATA")
-        if not root:
-            return None
-        candidates = (folder / name for folder in self._folders(Path(root)) for name in self._file_names(split))
+        names = [name + packed for name in self._file_names(split) for packed in PACKED]
+        candidates = (folder / name for folder in self._folders() for name in names)
         return next((path for path in candidates if path.is_file()), None)
 
-    def _folders(self, root: Path) -> list[Path]:
-        return [root / self.variant, root / f"{self.variant}-v1"]
+    def _folders(self) -> list[Path]:
+        root = os.environ.get("LMZOO_DATA")
+        return [Path(root) / self.variant, Path(root) / f"{self.variant}-v1"] if root else []
 
     def _file_names(self, split: str) -> list[str]:
         short = _SHORT[split]
-        bare = [f"wiki.{short}.{'raw' if self.raw else 'tokens'}", f"{short}.txt"]
-        return [name + packed for name in bare for packed in PACKED]
+        return [f"wiki.{short}.{'raw' if self.raw else 'tokens'}", f"{short}.txt"]
 
     def _hub_lines(self, split: str) -> Iterator[str]:
         try:
@@ -121,13 +116,12 @@ class WikiText(Corpus):
         return any(self.local_file(split) is not None for split in SPLITS)
 
     def _looked_for(self, split: str) -> str:
-        root = os.environ.get("LMZOO_DATA")
-        if not root:
+        folders = self._folders()
+        if not folders:
             return "LMZOO_DATA is not set, so no local copy was looked for"
-        folders = self._folders(Path(root))
-        found = [str(p.relative_to(root)) for folder in folders if folder.is_dir() for p in sorted(folder.iterdir())]
-        bare = [name for name in self._file_names(split) if not name.endswith(PACKED[1:])]
+        files = [file for folder in folders if folder.is_dir() for file in sorted(folder.iterdir())]
+        present = ", ".join(f"{file.parent.name}/{file.name}" for file in files) or "nothing"
         return (
-            f"no file {' or '.join(bare)} (nor packed as {', '.join(PACKED[1:])}) in "
-            f"{' or '.join(map(str, folders))} (there: {', '.join(found) or 'nothing'})"
+            f"no file {' or '.join(self._file_names(split))} (nor packed as {', '.join(PACKED[1:])}) in "
+            f"{' or '.join(map(str, folders))} (there: {present})"
         )

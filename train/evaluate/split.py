@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 
 from ...errors import ConfigError
 from ..config import differing_keys, load_yaml
-from ..fit.export import LOSS_FILE, read_log_weight
+from ..fit.checkpoint import LOSS_FILE, read_log_weight
 from ..fit.lightning_cli import TrainingCLI
 from ..fit.records import show_records, split_record
-from ..storage import finite
-from .subject import load_weights
+from ..storage import append_record
+from .loaded_run import load_weights
 
 
 def main(split_command: str, arguments: Sequence[str]) -> int:
     """``lmzoo validate`` and ``lmzoo test``: the record of one split, shown and added to ``evaluations.jsonl``."""
     cli = TrainingCLI(split_command, arguments)
     refuse_other_model(cli)
-    cli.model.configure_model()
-    load_weights(cli)
+    load_weights(cli.model, cli.datamodule, cli.run, cli.config.init_from)
     log_weight = read_log_weight(cli.run.folder) if cli.config.debias else None
     if cli.config.debias and log_weight is None:
         message = (
@@ -29,8 +27,7 @@ def main(split_command: str, arguments: Sequence[str]) -> int:
     split = "validation" if split_command == "validate" else "test"
     record = split_record(cli, split, log_weight=log_weight)
     if cli.trainer.is_global_zero:
-        with (cli.run.folder / "evaluations.jsonl").open("a", encoding="utf-8") as stream:
-            stream.write(json.dumps(finite(record), allow_nan=False) + "\n")
+        append_record(cli.run.folder / "evaluations.jsonl", record)
         show_records([record])
     return 0
 

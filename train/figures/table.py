@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import astuple, dataclass, field
 from typing import Literal
 
+import pandas as pd
+
 from .canvas import Plot
-from .formats import NONE, bracketed, p_value, percent, perplexity_digits, plain, signed
+from .formats import NONE, bracketed, p_value, percent, perplexity_digits, plain, plus_minus, signed
 from .statistics.family import MEANING, Tested
-from .statistics.paired import Paired
-from .statistics.spread import Spread
+from .statistics.paired import Paired, paired_differences
+from .statistics.spread import Better, Spread, by_seed, leaders, means_in_common, spread, summarise
 
 TITLES = {
     "token_perplexity": "Token perplexity",
@@ -20,11 +22,17 @@ TITLES = {
     "bits_per_byte": "Bits per byte",
 }
 
-
 DELTA = "Δ"
 
+NATS = {"token_perplexity": "nats a token", "word_perplexity": "nats a word"}
+"""The unit of a difference of logarithms, for each metric that is tested."""
 
-def figure_digits(metric: str, summary: dict[str, Spread]) -> int:
+Mark = Literal["good", "bad", "even", "open"]
+
+_MARKS: dict[str, Mark] = {"better": "good", "worse": "bad", "tie": "even", "exact tie": "even"}
+
+
+def figure_digits(metric: str, summary: Mapping[str, Spread]) -> int:
     """Digits behind the point, the same for a whole column."""
     if metric == "bits_per_byte":
         return 4
@@ -39,9 +47,6 @@ def md_cell(text: object) -> str:
 def md_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """A table of cells that are Markdown already."""
     return "\n".join(f"| {' | '.join(cells)} |" for cells in (head, ["---"] * len(head), *rows))
-
-
-Mark = Literal["good", "bad", "even", "open"]
 
 
 @dataclass(frozen=True)
@@ -81,6 +86,10 @@ class Table:
     notes: list[str] = field(default_factory=list)
     text: bool = False
 
+    def column(self, heading: str) -> dict[str, Cell]:
+        """The cells under a heading, by variant."""
+        return {row.variant: row.cells[self.columns.index(heading)] for row in self.rows}
+
     @property
     def one_seed(self) -> bool:
         """Whether every figure is of one seed, which a note then says better than a mark at each."""
@@ -117,26 +126,81 @@ def anchor(title: str) -> str:
     return re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-")
 
 
-NATS = {"token_perplexity": "nats a token", "word_perplexity": "nats a word"}
-"""The unit of a difference of logarithms, for each metric that is tested."""
-
-_MARKS: dict[str, Mark] = {"better": "good", "worse": "bad", "tie": "even", "exact tie": "even"}
+Column = tuple[str, Mapping[str, Cell]]
+"""A heading, and the cell of each variant that has one."""
 
 
-def test_columns(effect: float) -> list[str]:
-    """Headings of :func:`test_cells`."""
-    return ["p (Holm)", "Verdict", f"Seeds for {percent(effect)}"]
-
-
-def test_cells(tested: Tested | None) -> list[Cell]:
-    """The adjusted p, the word, and the seeds that the stated effect needs; dashes for the baseline."""
-    if tested is None:
-        return [Cell(NONE)] * 3
-    return [
-        Cell(p_value(tested.adjusted_p)),
-        Cell(tested.verdict, mark=_MARKS.get(tested.verdict, "open")),
-        Cell(plain(tested.seeds_needed, 0)),
+def table_of(
+    title: str,
+    variants: Iterable[str],
+    baseline: str,
+    columns: Sequence[Column],
+    sentence: str = "",
+    notes: Iterable[str] = (),
+) -> Table:
+    """A table with a row for each of ``variants``; a dash where a column has no cell of one."""
+    rows = [
+        TableRow(name, [cells.get(name, Cell(NONE)) for _, cells in columns], name == baseline) for name in variants
     ]
+    return Table(title, [heading for heading, _ in columns], rows, sentence, list(notes))
+
+
+def figure_cells(
+    figures: Mapping[str, pd.Series],
+    digits: int,
+    better: Better | None = None,
+    alone: Callable[[str], str] | None = None,
+    factor: float = 1.0,
+) -> dict[str, Cell]:
+    """A column of figures: of each variant the mean and the standard deviation over its seeds.
+
+    Args:
+        figures: of each variant, indexed by seed.
+        digits: behind the point.
+        better: which mean, over the seeds that all variants have, is set bold; None for none.
+        alone: what stands beside the figure of a single seed of a variant; ``n=1`` where it is None.
+        factor: that mean and deviation are shown multiplied by, such as 100 for percent.
+    """
+    best = leaders(means_in_common(figures)[0], better) if better else []
+    cells = {}
+    for name, own in figures.items():
+        n, mean, sd = astuple(spread(own))
+        over = Spread(n, factor * mean, factor * sd)
+        small = alone(name) if alone and n == 1 else plus_minus(over, digits)
+        cells[name] = Cell(plain(over.mean, digits), small, name in best)
+    return cells
+
+
+def metric_cells(
+    frame: pd.DataFrame, metric: str, variants: Sequence[str], alone: Callable[[str], str] | None = None
+) -> dict[str, Cell]:
+    """:func:`figure_cells` of one of :data:`TITLES` in ``frame`` (columns variant, seed, metric); less is better."""
+    digits = figure_digits(metric, summarise(frame, metric, variants))
+    return figure_cells(by_seed(frame, metric, variants), digits, "lower", alone)
+
+
+def delta_cells(frame: pd.DataFrame, metric: str, variants: Iterable[str], baseline: str) -> dict[str, Cell]:
+    """The paired difference of each variant but the baseline: of a perplexity as a ratio, else as it is."""
+    others = [name for name in variants if name != baseline]
+    if metric in NATS:
+        return {name: ratio_cell(paired_differences(frame, metric, name, baseline, "log")) for name in others}
+    digits = figure_digits(metric, {})
+    return {name: difference_cell(paired_differences(frame, metric, name, baseline), digits) for name in others}
+
+
+def test_columns(tested: Mapping[str, Tested], effect: float | None) -> list[Column]:
+    """The adjusted p, the word and, unless ``effect`` is None, the seeds that it needs."""
+    columns: list[Column] = [
+        ("p (Holm)", {name: Cell(p_value(own.adjusted_p)) for name, own in tested.items()}),
+        (
+            "Verdict",
+            {name: Cell(own.verdict, mark=_MARKS.get(own.verdict, "open")) for name, own in tested.items()},
+        ),
+    ]
+    if effect is not None:
+        needed = {name: Cell(plain(own.seeds_needed, 0)) for name, own in tested.items()}
+        columns.append((f"Seeds for {percent(effect)}", needed))
+    return columns
 
 
 def test_note(metric: str, baseline: str, effect: float | None) -> str:
@@ -156,21 +220,24 @@ def test_note(metric: str, baseline: str, effect: float | None) -> str:
     )
 
 
-def ratio_cell(differences: Paired | None) -> Cell:
+def ratio_cell(differences: Paired) -> Cell:
     """Differences of logarithms as a ratio less 1, in percent, with its interval; a dash without a shared seed."""
-    if differences is None or differences.n == 0:
-        return Cell(NONE)
-    mean, low, high = (ratio_percent(value) for value in (differences.mean, *differences.interval()))
-    digits = percent_digits(mean, low, high)
-    text = NONE if math.isnan(mean) else f"{signed(mean, digits)} %"
-    return Cell(text, _small(differences, (low, high), digits))
+    ends = [ratio_percent(value) for value in (differences.mean, *differences.interval())]
+    digits = percent_digits(*ends)
+    return _difference(differences, ends, digits, "" if math.isnan(ends[0]) else " %")
 
 
-def difference_cell(differences: Paired | None, digits: int) -> Cell:
+def difference_cell(differences: Paired, digits: int) -> Cell:
     """Plain differences with their interval; a dash without a shared seed."""
-    if differences is None or differences.n == 0:
+    return _difference(differences, [differences.mean, *differences.interval()], digits)
+
+
+def _difference(differences: Paired, ends: Sequence[float], digits: int, unit: str = "") -> Cell:
+    """Of a mean and the ends of its interval."""
+    if differences.n == 0:
         return Cell(NONE)
-    return Cell(signed(differences.mean, digits), _small(differences, differences.interval(), digits))
+    mean, low, high = ends
+    return Cell(signed(mean, digits) + unit, "n=1" if differences.n == 1 else bracketed((low, high), digits))
 
 
 def ratio_percent(log_ratio: float) -> float:
@@ -185,12 +252,3 @@ def percent_digits(*percents: float) -> int:
     """Digits behind the point, the same for a mean and the ends of its interval: about three figures."""
     largest = max((abs(value) for value in percents if math.isfinite(value)), default=0.0)
     return 2 if largest < 10 else 1 if largest < 100 else 0
-
-
-def nats_cells(tested: Mapping[str, Tested], names: list[str]) -> list[Cell]:
-    """The differences of logarithms as they are, a cell a variant."""
-    return [difference_cell(tested[name].differences if name in tested else None, 4) for name in names]
-
-
-def _small(differences: Paired, interval: tuple[float, float], digits: int) -> str:
-    return "n=1" if differences.n == 1 else bracketed(interval, digits)

@@ -1,9 +1,10 @@
-"""Checkpoints that survive being killed at any moment, and the resume that goes on from the newest one."""
+"""What a run leaves of its weights: checkpoints that survive a kill at any moment, and in the end the model."""
 
 from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,24 +15,26 @@ import lightning.pytorch as pl
 import torch
 from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 from lightning.pytorch.callbacks import Checkpoint
+from safetensors.torch import load_file, save
+from torch import Tensor
+from transformers import PreTrainedTokenizerBase
 
 from ...errors import require
+from ...models import Decoder, LMZooForCausalLM
 from ..runs.folder import checkpoints
+from ..storage import open_atomically, write_atomically
 from .processes import any_process
+
+LOSS_FILE = "loss.safetensors"
+_LOG_WEIGHT = "log_weight"
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
     """Writes under a temporary name, flushes to the disk, renames; loads tensors and plain values only."""
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
-        file = Path(path)
-        file.parent.mkdir(parents=True, exist_ok=True)
-        temporary = file.with_name(f".{file.name}.{os.getpid()}.tmp")
-        with temporary.open("wb") as stream:
+        with open_atomically(path) as stream:
             torch.save(checkpoint, stream)
-            stream.flush()
-            os.fsync(stream.fileno())
-        temporary.replace(file)
 
     def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = None) -> dict[str, Any]:
         """Load with ``weights_only=True`` whatever is asked: a checkpoint never runs code."""
@@ -129,3 +132,42 @@ def _validation_follows(trainer: pl.Trainer) -> bool:
     if not trainer.enable_validation or every is None or every == float("inf"):
         return False
     return (int(trainer.fit_loop.batch_idx) + 1) % int(every) == 0
+
+
+# -- the model in the end ---------------------------------------------------------------------------------------
+
+
+def export_model(decoder: Decoder, tokenizer: PreTrainedTokenizerBase, folder: Path, *, context_length: int) -> None:
+    """Write ``model.safetensors``, ``config.json`` and the tokenizer's files into a run's folder.
+
+    Everything is written to a folder of its own first and moved over file by file, the weights last: a model whose
+    weights are there is whole.
+    """
+    temporary = folder / ".export.tmp"
+    shutil.rmtree(temporary, ignore_errors=True)
+    model = LMZooForCausalLM.from_decoder(
+        decoder,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+        train_length=context_length,
+    )
+    model.save_pretrained(temporary)
+    tokenizer.save_pretrained(temporary)
+    for file in sorted(temporary.iterdir(), key=lambda file: file.suffix == ".safetensors"):
+        file.replace(folder / file.name)
+    temporary.rmdir()
+
+
+def export_log_weight(log_weight: Tensor, folder: Path) -> None:
+    """Write ``loss.safetensors``: log w (V), by which the loss shifted what the model learned.
+
+    It is what ``lmzoo validate --debias`` needs, and could be had from the training text only.
+    """
+    write_atomically(folder / LOSS_FILE, save({_LOG_WEIGHT: log_weight.detach().cpu().contiguous()}))
+
+
+def read_log_weight(folder: Path) -> Tensor | None:
+    """The log w (V) of a run's loss; None where it shifted nothing, or the run is not finished."""
+    file = folder / LOSS_FILE
+    return load_file(file)[_LOG_WEIGHT] if file.is_file() else None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import statistics
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -15,14 +14,13 @@ from lightning.pytorch.callbacks import EarlyStopping
 from ...errors import ArgumentError, ConfigError
 from ..arguments import console, say
 from ..runs.matching import sizes
-from ..storage import write_atomically
-from .checkpoint import RunInterrupted
-from .export import export_log_weight, export_model
-from .guard import TrainingStopped
+from ..storage import Record, write_json
+from .checkpoint import RunInterrupted, export_log_weight, export_model
 from .lightning_cli import TrainingCLI
 from .measure import MemoryMeter
+from .optimization import TrainingStopped
 from .processes import lost_connection
-from .records import Record, final_records, show_records
+from .records import final_records, show_records
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -53,7 +51,7 @@ def _fit(cli: TrainingCLI) -> int:
             if cli.trainer.global_step < model.total_steps() and not stopped_early(cli):
                 reason = f"the run ended at step {cli.trainer.global_step} of {model.total_steps()} (max_time?)"
                 run.fail(reason, step=cli.trainer.global_step)
-                say(f"{reason}; it is not finished, and goes on when the same command is run again")
+                say(f"{reason}; the run is incomplete; run the same command again to resume it")
                 return 1
             peak = memory.peak_mb()
             model.gather()
@@ -126,14 +124,13 @@ def announce_start(cli: TrainingCLI, checkpoint: Path | None) -> None:
             say(f"  {', '.join(names)} {what}")
     if cli.trainer.is_global_zero:
         content = {"folder": model.folder, "sha256": model.sha256, **asdict(transfer)}
-        write_atomically(cli.run.origin_file, json.dumps(content, indent=2) + "\n")
+        write_json(cli.run.origin_file, content, sort_keys=False)
 
 
 def stopped_early(cli: TrainingCLI) -> bool:
     """Whether an EarlyStopping callback ended the run, which is an end like any other."""
-    return any(isinstance(c, EarlyStopping) and c.stopped_epoch for c in cli.trainer.callbacks) or (
-        cli.trainer.should_stop and any(isinstance(c, EarlyStopping) for c in cli.trainer.callbacks)
-    )
+    trainer = cli.trainer
+    return any(isinstance(c, EarlyStopping) and (c.stopped_epoch or trainer.should_stop) for c in trainer.callbacks)
 
 
 def results(cli: TrainingCLI, records: list[Record], peak_memory_mb: float, memory_kind: str) -> dict[str, Any]:

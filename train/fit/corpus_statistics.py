@@ -14,7 +14,7 @@ from torch import Tensor
 from ...errors import require
 from ...layers.common.corpus_statistics import CorpusStatistics
 from ..data import TextDataModule
-from ..data.prepared import PreparedSplit
+from ..data.encode import PreparedSplit
 
 
 def corpus_statistics(data: TextDataModule, embedding: Tensor | None = None) -> CorpusStatistics:
@@ -26,15 +26,10 @@ def corpus_statistics(data: TextDataModule, embedding: Tensor | None = None) -> 
     """
 
     def cooccurrence(rank: int) -> Tensor:
-        vectors: Tensor = cooccurrence_vectors(data.prepared("train"), rank, vocab_size=len(data.tokenizer))
-        return vectors
-
-    def k_means(rows: Tensor, n_clusters: int, seed: int) -> Tensor:
-        codes: Tensor = cluster(rows, n_clusters, seed)
-        return codes
+        return cooccurrence_vectors(data.prepared("train"), rank, vocab_size=len(data.tokenizer))
 
     counts = torch.from_numpy(data.token_counts())
-    return CorpusStatistics(counts, cooccurrence=cooccurrence, embedding=embedding, cluster=k_means)
+    return CorpusStatistics(counts, cooccurrence=cooccurrence, embedding=embedding, cluster=cluster)
 
 
 Ids = npt.NDArray[np.int64]

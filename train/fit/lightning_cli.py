@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from inspect import Parameter
 from pathlib import Path
 from typing import Any
 
@@ -18,27 +19,77 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 
 from ...errors import ArgumentError, ConfigError, require
-from ..arguments import DESCRIPTIONS, TRAINER_DEFAULTS, USAGE, WHOLE_OR_FRACTION
+from ..arguments import quiet_libraries
 from ..config import Config, Places, flatten, load_run_config, merge
-from ..config_check import (
-    check_config,
-    config_of_run,
-    full_class_paths,
-    options,
-    readable,
-    refuse_foreign_options,
-    refuse_unknown_options,
-    split_config_options,
-)
+from ..config_check import COMMAND_LINE, ConfigCheck, Keys, keys_of
 from ..data import TextDataModule
 from ..data.tokenizer_cache import load_tokenizer
 from ..runs.folder import RunFolder
 from .checkpoint import AtomicCheckpointIO, ResumeCheckpoint
 from .init_from import InitialModel, check_number_embedding, tokenizer_arguments
-from .metrics_log import MetricsLog
+from .metrics_log import MetricsLog, progress_callback
 from .module import LanguageModule
 from .processes import SHARDED, ShardedStrategy, check_strategy
-from .progress import progress_callback, quiet_libraries
+
+DESCRIPTIONS = {
+    "fit": "Train a model from a YAML file. Run the same command again to resume a run that was interrupted.",
+    "validate": "Perplexity of a trained run on the validation split.",
+    "test": "Perplexity of a trained run on the test split.",
+}
+
+USAGE = {
+    "fit": """lmzoo fit --config FILE [--run_dir FOLDER] [--KEY VALUE ...]
+
+examples:
+  lmzoo fit --config configs/python-docs/tiny.yaml
+  lmzoo fit --config configs/python-docs/tiny.yaml --model.position ALiBi --trainer.max_steps 50
+  lmzoo fit --config configs/wikitext-2/1m.yaml --run_dir runs/mine     (again: resumes)
+  lmzoo fit --config configs/wikitext-2/1m.yaml --print_config          (every key with its value)
+  lmzoo fit --config configs/wikitext-2/power-law-decay.yaml --init_from runs/1m/seed-0     (fine-tuning)
+  lmzoo fit --model.attention.help SoftmaxAttention                     (the arguments of a part)""",
+    "validate": "lmzoo validate --run_dir FOLDER [--debias] [--KEY VALUE ...]",
+    "test": "lmzoo test --run_dir FOLDER [--debias] [--KEY VALUE ...]",
+}
+
+# Lightning's "int = so many batches, float = this share": the parser reads 1 as 1.0 where typing has cached the other
+# order of the two, so whole numbers are put back.
+_WHOLE_OR_FRACTION = tuple(f"limit_{split}_batches" for split in ("train", "val", "test"))
+_WHOLE_OR_FRACTION += ("overfit_batches", "val_check_interval")
+
+TRAINER_DEFAULTS = {
+    "log_every_n_steps": 10,
+    "val_check_interval": 0.25,
+    "gradient_clip_val": 1.0,
+    "num_sanity_val_steps": 0,
+    "use_distributed_sampler": False,  # the data module deals out samples by rank itself
+    "enable_model_summary": False,
+    "enable_checkpointing": True,
+}
+
+# what follows from other keys: no options of a command line
+_LINKED = ("model.seed", "data.seed", "model.vocab_size")
+
+# the options beside the seed, the model, the data and the trainer: type, default and help
+_OPTIONS: dict[str, tuple[Any, Any, str]] = {
+    "run_dir": (
+        str | None,
+        None,
+        "Folder of the run; runs/<config>/seed-<seed> if not given. An unfinished run there is resumed.",
+    ),
+    "checkpoint_every_n_steps": (int, 100, "Optimizer steps between checkpoints."),
+    "init_from": (
+        str | None,
+        None,
+        "Folder of a finished run to start from: its tokenizer and its weights; loss and head may differ. "
+        "It has to stay there until the run is finished.",
+    ),
+    "debias": (bool, False, "Score a second time with the shift of a loss such as PowerLawDecay taken back."),
+    "allow_classes": (
+        bool,
+        False,
+        "Allow class paths outside lmzoo: loading such a configuration runs the code it names.",
+    ),
+}
 
 
 class TrainingCLI(LightningCLI):
@@ -101,84 +152,57 @@ class TrainingCLI(LightningCLI):
         parser.set_defaults({f"trainer.{key}": value for key, value in TRAINER_DEFAULTS.items()})
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        parser.add_argument(
-            "--run_dir",
-            type=str | None,
-            default=None,
-            help="Folder of the run; runs/<config>/seed-<seed> if not given. An unfinished run there is resumed.",
-        )
-        parser.add_argument(
-            "--checkpoint_every_n_steps", type=int, default=100, help="Optimizer steps between checkpoints."
-        )
-        parser.add_argument(
-            "--init_from",
-            type=str | None,
-            default=None,
-            help="Folder of a finished run to start from: its tokenizer and its weights; loss and head may differ. "
-            "It has to stay there until the run is finished.",
-        )
-        if self.command != "fit":
-            parser.add_argument(
-                "--debias",
-                action="store_true",
-                help="Score a second time with the shift of a loss such as PowerLawDecay taken back.",
-            )
-        parser.add_argument(
-            "--allow_classes",
-            action="store_true",
-            help="Allow class paths outside lmzoo: loading such a configuration runs the code it names.",
-        )
-        parser.link_arguments("seed_everything", "model.seed")
-        parser.link_arguments("seed_everything", "data.seed")
+        for name, (kind, default, text) in self._run_options.items():
+            typed = {"action": "store_true"} if kind is bool else {"type": kind, "default": default}
+            parser.add_argument(f"--{name}", help=text, **typed)
+        for key in ("model.seed", "data.seed"):
+            parser.link_arguments("seed_everything", key)
         parser.link_arguments(("data.vocab_size", "data.tokenizer"), "model.vocab_size", compute_fn=_vocabulary)
 
+    @property
+    def _run_options(self) -> dict[str, tuple[Any, Any, str]]:
+        return {name: option for name, option in _OPTIONS.items() if name != "debias" or self.command != "fit"}
+
+    def _keys(self) -> Keys:
+        """Every key of a run's configuration."""
+        types = {"seed_everything": int} | {name: kind for name, (kind, _, _) in self._run_options.items()}
+        return {
+            "model": keys_of(LanguageModule),
+            "data": keys_of(TextDataModule),
+            "trainer": keys_of(pl.Trainer),
+            **{name: Parameter(name, Parameter.KEYWORD_ONLY, annotation=kind) for name, kind in types.items()},
+        }
+
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
-        """Merge and check the YAML files ourselves, then hand everything to jsonargparse as one configuration."""
-        files, rest = split_config_options(args)
-        asks = {"-h", "--help"} & set(rest) or any(".help" in word for word in rest)
-        if self.command != "fit" and not asks:
+        """Merge the YAML files and the options, check the result, and hand it to jsonargparse as one configuration."""
+        flags = [name for name, (kind, _, _) in self._run_options.items() if kind is bool]
+        self.check = ConfigCheck(self._keys(), self.places, flags=flags, computed=_LINKED)
+        files, options, shown = self.check.read(args)
+        asks_for_help = any(word in ("-h", "--help") or word.endswith(".help") for word in shown)
+        if self.command != "fit" and not asks_for_help:
             if files:
                 raise ConfigError("a run is evaluated with its own configuration; give --run_dir", key="--config")
-            files = [str(config_of_run(rest))]
-        elif not files and self.given is None and not asks:
-            raise ConfigError(f"give a configuration: --config FILE\n{USAGE['fit']}", place="command line")
+            files = [str(_config_of_run(dict(options)))]
+        elif not files and self.given is None and not asks_for_help:
+            raise ConfigError(f"give a configuration: --config FILE\n{USAGE['fit']}", place=COMMAND_LINE)
         merged = dict(self.given or {})
         for file in files:
             config, places = load_run_config(file)
             merged = merge(merged, config)
             self.places.of_key.update(places.of_key)
             self.sources.append(file)
-        allow = "--allow_classes" in rest
-        if not allow:
-            refuse_foreign_options(rest, parser)
-        merged = check_config(merged, parser, self.places, allow_classes=allow)
-        rest = full_class_paths(rest, parser, allow_classes=allow)
-        refuse_unknown_options(rest, parser)
-        given = dict(options(rest))
-        self.places.of_key.update(dict.fromkeys(given, "command line"))
-        written = {**flatten(merged), **given}
+        merged = self.check.check(self.check.with_options(merged, options))
+        written = flatten(merged)
         if self.command == "fit" and written.get("init_from") is not None:
-            self.initial = InitialModel(str(written["init_from"]), allow_foreign=allow)
+            self.initial = InitialModel(str(written["init_from"]), allow_foreign=self.check.allow_classes)
             merged["data"] = (merged.get("data") or {}) | tokenizer_arguments(self.initial, written, self.places)
-        self.config = parser.parse_args(["--config", json.dumps(merged), *rest])
-        self.whole = {
-            key.removeprefix("trainer."): written[key]
-            for key in WHOLE_OR_FRACTION
-            if isinstance(written.get(key), int) and not isinstance(written[key], bool)
-        }
-
-    def key_of(self, argument: str) -> str:
-        """The full key of a constructor's argument: one that was written down if there is one."""
-        known = [a.dest for a in self.parser._actions]
-        for keys in (self.places.of_key, known):
-            for key in keys:
-                if key == argument or key.endswith(f".{argument}"):
-                    return key
-        return argument
+        self.config = parser.parse_args(["--config", json.dumps(merged, default=str), *shown])
+        trainer = merged.get("trainer", {})
+        self.whole = {name: trainer[name] for name in _WHOLE_OR_FRACTION if type(trainer.get(name)) is int}
 
     def explain(self, error: ArgumentError) -> ConfigError:
         """An error about a constructor's argument, with the key and the place where it was written."""
-        key = self.key_of(error.argument)
+        key = self.check.key_of(error.argument)
         message = f"expected {error.expected}, got {error.given!r}"
         return ConfigError(message, key=key, place=self.places.find(key))
 
@@ -278,6 +302,17 @@ def check(config: Config, *, origin: str = "configuration") -> Config:
     return TrainingCLI("fit", [], config=config, origin=origin).resolved()
 
 
+def _config_of_run(options: Mapping[str, str]) -> Path:
+    """The stored configuration of the run that ``validate`` and ``test`` were pointed at."""
+    if "run_dir" not in options:
+        raise ConfigError("give the run to evaluate: --run_dir FOLDER", place=COMMAND_LINE)
+    file = Path(options["run_dir"]) / "config.yaml"
+    if not file.is_file():
+        message = f"expected the folder of a run, with a config.yaml in it, got {file.parent}"
+        raise ConfigError(message, key="--run_dir")
+    return file
+
+
 def _vocabulary(vocab_size: int | None, tokenizer: str | None) -> int:
     """The number of token ids the model has to know: of the tokenizer to train, or of the one given."""
     if tokenizer is None or vocab_size is not None:
@@ -293,6 +328,6 @@ def _one_message(cli: TrainingCLI) -> Iterator[None]:
     except ArgumentError as error:
         raise cli.explain(error) from None
     except argparse.ArgumentError as error:
-        raise readable(str(error), cli.places) from None
+        raise cli.check.explain(error) from None
     except (MisconfigurationException, ValueError, TypeError) as error:
         raise ConfigError(" ".join(str(error).split()), place=", ".join(cli.sources) or None) from error

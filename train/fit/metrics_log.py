@@ -1,8 +1,7 @@
-"""``metrics.jsonl``: one row every few steps and one for each validation, the same rows to CSV and TensorBoard."""
+"""What a run tells while it trains: rows in ``metrics.jsonl``, CSV and TensorBoard, and its progress on the screen."""
 
 from __future__ import annotations
 
-import json
 import math
 import sys
 import time
@@ -11,27 +10,16 @@ from typing import Any
 
 import lightning.pytorch as pl
 import torch
+from lightning.pytorch.callbacks import RichProgressBar
 from torch import Tensor
 
 from ..arguments import say
 from ..data import TextDataModule
-from ..storage import finite, write_atomically
+from ..storage import Record, append_record, read_lines, write_records
 from .module import LanguageModule
 
-Row = dict[str, Any]
-
-
-def read_rows(path: Path) -> list[Row]:
-    """The complete rows of a metrics file; a last line cut off by a kill is left out."""
-    if not path.exists():
-        return []
-    rows: list[Row] = []
-    for line in path.read_text(encoding="utf-8").splitlines():
-        try:
-            rows.append(json.loads(line))
-        except json.JSONDecodeError:
-            break
-    return rows
+# sums in progress, which a checkpoint keeps
+_STATE = ("loss", "cross_entropy", "batches", "tokens", "seconds", "row_tokens", "row_seconds", "rates")
 
 
 class MetricsLog(pl.Callback):
@@ -45,43 +33,28 @@ class MetricsLog(pl.Callback):
     def __init__(self, path: Path, every_n_steps: int = 10) -> None:
         self.path = path
         self.every_n_steps = every_n_steps
+        self.loss: Tensor | float = 0.0
+        self.cross_entropy: Tensor | float = 0.0
+        self.batches = self.tokens = self.row_tokens = 0
+        self.seconds = self.row_seconds = 0.0
         self.rates: list[float] = []
-        self._loss: Tensor | float = 0.0
-        self._cross_entropy: Tensor | float = 0.0
-        self._batches = 0
-        self.tokens = 0
-        self._row_seconds = 0.0
-        self._row_tokens = 0
-        self.seconds = 0.0
         self._mark: float | None = None
-        self.validated: tuple[int, Row] | None = None
-
-    # -- state ---------------------------------------------------------------------------------------------------
+        self.validated: tuple[int, Record] | None = None
 
     def state_dict(self) -> dict[str, Any]:
-        return {
-            "loss": float(self._loss),
-            "cross_entropy": float(self._cross_entropy),
-            "batches": self._batches,
-            "tokens": self.tokens,
-            "seconds": self.seconds,
-            "row_tokens": self._row_tokens,
-            "row_seconds": self._row_seconds,
-            "rates": self.rates,
-        }
+        sums = {name: vars(self)[name] for name in _STATE}
+        return {name: float(value) if isinstance(value, Tensor) else value for name, value in sums.items()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self._loss, self._cross_entropy = state["loss"], state["cross_entropy"]
-        self._batches, self.tokens, self.seconds = state["batches"], state["tokens"], state["seconds"]
-        self._row_tokens, self._row_seconds = state["row_tokens"], state["row_seconds"]
-        self.rates = list(state["rates"])
+        self.__dict__.update({name: state[name] for name in _STATE})
+        self.rates = list(self.rates)
 
     # -- training rows -------------------------------------------------------------------------------------------
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if trainer.is_global_zero:
-            kept = [row for row in read_rows(self.path) if row["step"] <= trainer.global_step]
-            write_atomically(self.path, "".join(json.dumps(row) + "\n" for row in kept))
+            rows = read_lines(self.path, may_be_cut_off=True)
+            write_records(self.path, [row for row in rows if row["step"] <= trainer.global_step])
         assert isinstance(pl_module, LanguageModule)
         health = pl_module.health()
         if health and trainer.is_global_zero:
@@ -99,41 +72,41 @@ class MetricsLog(pl.Callback):
     ) -> None:
         assert isinstance(pl_module, LanguageModule)
         accumulate = trainer.accumulate_grad_batches
-        self._loss = self._loss + pl_module.last_loss.double()
-        self._cross_entropy = self._cross_entropy + pl_module.last_cross_entropy.double()
-        self._batches += 1
+        self.loss = self.loss + pl_module.last_loss.double()
+        self.cross_entropy = self.cross_entropy + pl_module.last_cross_entropy.double()
+        self.batches += 1
         tokens = batch["input_ids"][:, 1:].numel() * trainer.world_size
         self.tokens += tokens
-        self._row_tokens += tokens
+        self.row_tokens += tokens
         last = batch_idx + 1 == trainer.num_training_batches or trainer.global_step == trainer.max_steps
         ends_step = (batch_idx + 1) % accumulate == 0 or last
         due = ends_step and (trainer.global_step % self.every_n_steps == 0 or last)
         if due and torch.cuda.is_available():
             torch.cuda.synchronize()  # or the clock would read the launch, not the work
         now = time.perf_counter()
-        self._row_seconds += now - (self._mark if self._mark is not None else now)
+        self.row_seconds += now - (self._mark if self._mark is not None else now)
         self._mark = now
         if not due:
             return
-        rate = self._row_tokens / self._row_seconds if self._row_seconds > 0 else math.nan
-        self.seconds += self._row_seconds
+        rate = self.row_tokens / self.row_seconds if self.row_seconds > 0 else math.nan
+        self.seconds += self.row_seconds
         self.rates.append(rate)
-        loss, cross_entropy = float(self._loss), float(self._cross_entropy)
+        loss, cross_entropy = float(self.loss), float(self.cross_entropy)
         row = {
             "split": "train",
             "step": trainer.global_step,
             "epoch": batch_idx // self._batches_per_epoch,  # passes over the text completed before this
             "tokens": self.tokens,
             "seconds": round(self.seconds, 4),
-            "loss": loss / self._batches,
-            "cross_entropy": cross_entropy / self._batches,
+            "loss": loss / self.batches,
+            "cross_entropy": cross_entropy / self.batches,
             "learning_rate": self._last_learning_rate(trainer),
             "grad_norm": float(pl_module.grad_norm),
             "tokens_per_second": round(rate, 1),
         }
-        self._loss = self._cross_entropy = 0.0
-        self._batches = self._row_tokens = 0
-        self._row_seconds = 0.0
+        self.loss = self.cross_entropy = 0.0
+        self.batches = self.row_tokens = 0
+        self.row_seconds = 0.0
         self._write(trainer, row)
 
     @staticmethod
@@ -152,14 +125,15 @@ class MetricsLog(pl.Callback):
         assert isinstance(pl_module, LanguageModule)
         self.write_validation(trainer, pl_module.perplexity.compute())
 
-    def write_validation(self, trainer: pl.Trainer, figures: Row) -> None:
+    def write_validation(self, trainer: pl.Trainer, figures: Record) -> None:
         """Append a validation row at the present step, unless one stands there already."""
         if not figures["tokens"]:
             return
         self.validated = (trainer.global_step, figures)
-        if any(r["split"] == "validation" and r["step"] == trainer.global_step for r in read_rows(self.path)):
+        rows = read_lines(self.path, may_be_cut_off=True)
+        if any(r["split"] == "validation" and r["step"] == trainer.global_step for r in rows):
             return
-        row: Row = {"split": "validation", "step": trainer.global_step, "tokens_seen": self.tokens}
+        row: Record = {"split": "validation", "step": trainer.global_step, "tokens_seen": self.tokens}
         assert isinstance(trainer.lightning_module, LanguageModule)
         row.update(trainer.lightning_module.health())
         row.update((k, figures[k]) for k in ("cross_entropy", "token_perplexity", "word_perplexity", "bits_per_byte"))
@@ -168,12 +142,66 @@ class MetricsLog(pl.Callback):
     def on_save_checkpoint(self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: Any) -> None:
         self._mark = None
 
-    def _write(self, trainer: pl.Trainer, row: Row) -> None:
+    def _write(self, trainer: pl.Trainer, row: Record) -> None:
         if not trainer.is_global_zero:
             return
-        with self.path.open("a", encoding="utf-8") as stream:
-            stream.write(json.dumps(finite(row), allow_nan=False) + "\n")
+        append_record(self.path, row, sync=False)
         figures = {f"{row['split']}/{k}": v for k, v in row.items() if k not in ("split", "step")}
         for logger in trainer.loggers:
             logger.log_metrics(figures, step=row["step"])
             logger.save()
+
+
+# -- on the screen ----------------------------------------------------------------------------------------------
+
+
+def _log_of(trainer: pl.Trainer) -> MetricsLog | None:
+    return next((c for c in trainer.callbacks if isinstance(c, MetricsLog)), None)
+
+
+class TokenProgressBar(RichProgressBar):
+    """Lightning's rich bar with the loss and the tokens per second of the run."""
+
+    def get_metrics(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> dict[str, Any]:
+        metrics: dict[str, Any] = {}
+        if isinstance(pl_module, LanguageModule) and trainer.training:
+            metrics["loss"] = f"{float(pl_module.last_cross_entropy):.3f}"
+            log = _log_of(trainer)
+            if log and log.rates:
+                metrics["tokens/s"] = f"{log.rates[-1]:,.0f}"
+        return metrics
+
+
+class ProgressLines(pl.Callback):
+    """A line every so many seconds, for logs and other places that are no terminal."""
+
+    def __init__(self, every_seconds: float = 10.0) -> None:
+        self.every_seconds = every_seconds
+        self._last = 0.0
+        self._start = 0.0
+        self._start_step = 0
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._start = self._last = time.monotonic()
+        self._start_step = trainer.global_step
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        now = time.monotonic()
+        assert isinstance(pl_module, LanguageModule)
+        total = pl_module.total_steps()
+        done = trainer.global_step
+        if not trainer.is_global_zero or (now - self._last < self.every_seconds and done != total):
+            return
+        self._last = now
+        log = _log_of(trainer)
+        rate = f", {log.rates[-1]:,.0f} tokens/s" if log and log.rates else ""
+        steps = done - self._start_step
+        left = f", {(now - self._start) / steps * (total - done):.0f} s left" if steps else ""
+        print(f"step {done}/{total}: loss {float(pl_module.last_cross_entropy):.3f}{rate}{left}", flush=True)
+
+
+def progress_callback() -> pl.Callback:
+    """The bar on a terminal, lines elsewhere."""
+    return TokenProgressBar(leave=True) if sys.stdout.isatty() else ProgressLines()

@@ -13,12 +13,12 @@ from torch import Tensor, nn
 
 from ...errors import require
 from ...layers import Attention, CrossEntropy, Head, Loss, Position, SoftmaxAttention, SwiGLU
+from ...layers.common.part import Part, defines
 from ...models import NUMBER_EMBEDDINGS, Counts, Decoder, count
 from ..data import TextDataModule
 from .corpus_statistics import corpus_statistics
-from .guard import DivergenceGuard, check_gradients
 from .init_from import InitialModel, Transfer, start_from_structure
-from .optimization import adamw, warmup_cosine
+from .optimization import DivergenceGuard, adamw, check_gradients, warmup_cosine
 from .perplexity import TextPerplexity
 from .processes import ShardedStrategy, full, gathered, is_sharded, mean_over_processes, shard, whole
 
@@ -114,7 +114,6 @@ class LanguageModule(pl.LightningModule):
         self.perplexity = TextPerplexity()
         self.last_loss = self.last_cross_entropy = torch.zeros(())
         self.grad_norm = torch.zeros(())
-        self._batch: Batch | None = None
         self.initial: tuple[InitialModel, Transfer] | None = None
         self.resuming = False
         self._scoring = contextlib.ExitStack()
@@ -138,13 +137,13 @@ class LanguageModule(pl.LightningModule):
         if self.initial is None and "head" in self.parts:
             with torch.device("meta"), torch.random.fork_rng(devices=[]):
                 head = self.parts["head"](self.parts["d_model"], self.vocab_size)
-            reason = getattr(head, "needs_trained_model", None)
+            reason = head.needs_trained_model
             require(reason is None, "init_from", f"the folder of a finished run: {reason}", None)
 
     def configure_model(self) -> None:
-        """Build the network, from the seed alone: what ran before in the process has no say in its weights.
+        """Build the network. Its weights depend on the seed only, not on earlier use of the random generator.
 
-        Before training the weights to start from are loaded, and parts and loss learn about the corpus.
+        Before training it loads the weights to start from, and tells parts and loss about the corpus.
         """
         if self.decoder is None:
             with torch.random.fork_rng(devices=[]):
@@ -176,7 +175,7 @@ class LanguageModule(pl.LightningModule):
                 start_from_structure(decoder, self.trainer.datamodule.tokenizer, self.seed)
             # a head that was loaded keeps what it learned of the corpus it was trained on
             learners += [m for name, m in decoder.named_modules() if not any(n.startswith(f"{name}.") for n in loaded)]
-        learners = [module for module in learners if callable(getattr(module, "use_corpus", None))]
+        learners = [module for module in learners if defines(module, Part.use_corpus)]
         data = self.trainer.datamodule
         if learners and isinstance(data, TextDataModule):
             statistics = corpus_statistics(data, embedding)
@@ -192,16 +191,18 @@ class LanguageModule(pl.LightningModule):
 
     def check_length(self, length: int, argument: str) -> None:
         """Raise :class:`ArgumentError` about ``argument`` if the position part is not defined for ``length`` tokens."""
-        limit = getattr(self.parts["position"], "max_length", None)
+        position = self.parts["position"]
+        limit = position.max_length if isinstance(position, Position) else None
         require(limit is None or length <= limit, argument, f"at most {limit}, the position's max_length", length)
 
     def check_train_length(self, length: int, argument: str) -> None:
         """Raise :class:`ArgumentError` about ``argument`` if the attention's ``train_length`` is not ``length``."""
         with torch.device("meta"), torch.random.fork_rng(devices=[]):
-            attention = Decoder(self.vocab_size, **{**self.parts, "n_layers": 1}).blocks[0].attention
-        fixed = getattr(attention, "train_length", length)
+            decoder = Decoder(self.vocab_size, **{**self.parts, "n_layers": 1})
+        attention: Attention = decoder.blocks[0].attention  # type: ignore[assignment]
+        fixed = attention.train_length
         expected = f"{fixed}, the attention's train_length (model.attention.init_args.train_length)"
-        require(fixed == length, argument, expected, length)
+        require(fixed in (None, length), argument, expected, length)
 
     def configure_optimizers(self) -> dict[str, Any]:
         """AdamW with decay groups; warm-up and cosine over the whole run, stepped with the optimizer."""
@@ -239,9 +240,8 @@ class LanguageModule(pl.LightningModule):
         entropy = np.random.SeedSequence([self.seed, batch_idx, self.global_rank])
         torch.manual_seed(int(entropy.generate_state(1, np.uint64)[0]) >> 1)
         for module in self.network.modules():
-            set_step = getattr(module, "set_step", None)
-            if callable(set_step):
-                set_step(self.global_step)
+            if defines(module, Part.set_step):
+                module.set_step(self.global_step)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         target = batch["input_ids"][:, 1:]
@@ -250,7 +250,6 @@ class LanguageModule(pl.LightningModule):
         loss: Tensor = self.loss(nll.flatten(), target.flatten())
         figures = mean_over_processes(self._trainer, loss.detach(), nll.detach().mean())
         self.last_loss, self.last_cross_entropy = figures
-        self._batch = batch
         self.guard.check(float(self.last_cross_entropy), self.global_step + 1, self.network, batch)
         return loss
 
@@ -280,9 +279,7 @@ class LanguageModule(pl.LightningModule):
 
     def health(self) -> dict[str, float]:
         """What the head says of its own state, such as how its codes are used, each name with ``head_`` before it."""
-        health = getattr(self.network.head, "health", None)
-        figures = health() if callable(health) else {}
-        return {f"head_{name}": float(figure) for name, figure in figures.items()}
+        return {f"head_{name}": float(figure) for name, figure in self.network.head.health().items()}
 
     @contextlib.contextmanager
     def debiased(self, log_weight: Tensor) -> Iterator[None]:

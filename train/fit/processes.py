@@ -96,7 +96,7 @@ def is_sharded(module: nn.Module) -> bool:
 
 
 SHARDED = "fsdp"
-"""What ``trainer.strategy`` calls :class:`.sharded.ShardedStrategy`."""
+"""What ``trainer.strategy`` calls :class:`ShardedStrategy`."""
 
 
 def mean_over_processes(trainer: pl.Trainer | None, *figures: Tensor) -> tuple[Tensor, ...]:
@@ -118,7 +118,7 @@ def any_process(trainer: pl.Trainer, asked: bool) -> bool:
 def check_strategy(settings: dict[str, Any]) -> None:
     """Raise :class:`ArgumentError` for trainer settings under which a run of several processes would come out wrong.
 
-    ``fsdp`` is ours (:mod:`.sharded`). Lightning's own sharding strategies leave no process with the whole model, which
+    ``fsdp`` is ours (:class:`ShardedStrategy`). Lightning's own sharding strategies leave no process with the whole model, which
     scoring and the export need. Processes that are spawned or forked hand back weights, but not what was logged.
     """
     strategy = settings["strategy"]

@@ -9,10 +9,9 @@ from rich.table import Table
 from torch import Tensor
 
 from ..arguments import console, say
-from ..runs.environment import commit, versions
+from ..runs import environment
+from ..storage import Record
 from .lightning_cli import TrainingCLI
-
-Record = dict[str, Any]
 
 _COUNTED = ("tokens", "words", "bytes")
 
@@ -92,28 +91,10 @@ def passport(cli: TrainingCLI, split: str) -> dict[str, Any]:
 
 def model_passport(cli: TrainingCLI) -> dict[str, Any]:
     """The part of a passport that the text has no say in: model, precision, code."""
-    counts = cli.model.counts
-    return {
-        "train_length": cli.datamodule.context_length,
-        "dtype": str(cli.trainer.precision),
-        "seed": cli.config.seed_everything,
-        "parameters": counts.total,
-        "embedding_parameters": counts.embedding,
-        "head_parameters": counts.head,
-        "tied_parameters": counts.tied,
-        "head_table_bytes": counts.head_table_bytes,
-        "versions": versions(),
-        "commit": commit(),
-        **_origin(cli),
-    }
-
-
-def _origin(cli: TrainingCLI) -> dict[str, Any]:
-    """The model that training started from, as the run wrote it down at its start."""
-    if cli.config.init_from is None:
-        return {}
-    origin = cli.run.origin()
-    return {"init_from": origin["folder"], "init_from_sha256": origin["sha256"]}
+    start = cli.run.origin() if cli.config.init_from is not None else None
+    length, precision = cli.datamodule.context_length, str(cli.trainer.precision)
+    seed = cli.config.seed_everything
+    return environment.model_passport(cli.model.counts, train_length=length, dtype=precision, seed=seed, start=start)
 
 
 def show_records(records: Sequence[Record]) -> None:

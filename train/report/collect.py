@@ -12,10 +12,21 @@ from typing import Any
 from ...errors import ConfigError
 from ..config import differing_keys, load_yaml, write_yaml
 from ..figures.formats import listed
-from ..runs.archive import TRIALS_FILE, archived_runs, archived_trials, seed_file, write_archive
 from ..runs.evaluation_files import identity
 from ..runs.folder import HARMLESS
-from ..runs.load import COMPARISON_FILE, SPEED_FILE, Comparison, Row, Run, load_comparison
+from ..runs.load import (
+    COMPARISON_FILE,
+    SPEED_FILE,
+    TRIALS_FILE,
+    Comparison,
+    Row,
+    Run,
+    archived_runs,
+    archived_trials,
+    load_comparison,
+    seed_file,
+    write_archive,
+)
 from ..storage import write_atomically
 from .tuning import TuningReport
 

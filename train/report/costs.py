@@ -3,130 +3,35 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pandas as pd
 
-from ..figures.formats import NONE, amount, duration, plain, plus_minus, signed
-from ..figures.statistics.spread import spread
-from ..figures.table import Cell, Table, TableRow
+from ..figures.formats import amount, duration, plain, signed
+from ..figures.statistics.spread import by_seed, summarise
+from ..figures.table import Cell, Column, Table, figure_cells, table_of
 from ..runs.load import Comparison, Row, Run, number
 from ..runs.matching import Matching
 
-MATCH_COLUMNS = {"feed_forward": "Feed-forward width", "depth": "Layers"}
-RESIDUE = "Residue"
+# Of environment.json: what a speed hangs on. Runs that differ here do not compare in speed.
+_MACHINE = {"processor": "processor", "cores": "cores", "torch_threads": "threads", "gpus": "GPUs"}
 
+_PARAMETERS = {
+    "total": "Parameters",
+    "embedding": "embedding",
+    "other": "body",
+    "head": "head",
+    "tied": "tied",
+    "head_table_bytes": "head tables, bytes",
+}
 
-class MatchedBudget:
-    """The columns that a comparison with ``match`` adds to the table of costs; without it there are none.
-
-    Sizes and costs are those that the finished runs wrote down, not those that were planned.
-
-    Args:
-        comparison: as read back.
-    """
-
-    def __init__(self, comparison: Comparison) -> None:
-        self.matching = Matching(**comparison.match) if comparison.match else None
-        self.baseline = comparison.baseline
-        rows = [_row(run, self.matching) for run in comparison.finished if self.matching]
-        self._frame = pd.DataFrame(rows, columns=["variant", "size", "cost"])
-
-    @property
-    def columns(self) -> list[str]:
-        """Titles."""
-        return [MATCH_COLUMNS[self.matching.by], RESIDUE] if self.matching else []
-
-    def cells(self, variant: str) -> list[Cell]:
-        """The solved size, and how far the variant's cost is from the baseline's, in percent of that."""
-        if self.matching is None:
-            return []
-        residue = self.residue(variant)
-        size = Cell(plain(self._one(variant, "size"), 0))
-        if variant == self.baseline or math.isnan(residue):
-            return [size, Cell(plain(math.nan, 0))]
-        return [size, Cell(f"{signed(residue, 3)} %")]
-
-    def residue(self, variant: str) -> float:
-        """100 (C - C_baseline) / C_baseline; NaN where one of them is not known."""
-        reference = self._one(self.baseline, "cost")
-        return 100.0 * (self._one(variant, "cost") - reference) / reference
-
-    def notes(self) -> list[str]:
-        """What was matched, in words."""
-        if self.matching is None:
-            return []
-        text = (
-            f"Matched: {self.matching.describe()}. Each variant's {MATCH_COLUMNS[self.matching.by].lower()} was solved "
-            f"for before training; the residue is what it then has more than {self.baseline}, in percent."
-        )
-        if self.matching.budget == "flops":
-            text += (
-                " FLOPs are those of matrix products; elementwise work and what a kernel does again in the backward "
-                "pass are not in them, so equal FLOPs are not equal time."
-            )
-        return [text]
-
-    def _one(self, variant: str, column: str) -> float:
-        """The value that all runs of a variant share; NaN where there is none."""
-        distinct = set(self._frame.loc[self._frame["variant"] == variant, column].tolist())
-        return float(distinct.pop()) if len(distinct) == 1 else math.nan
-
-
-def _row(run: Run, matching: Matching) -> tuple[str, float, float]:
-    results = run.results or {}
-    if matching.budget == "flops":
-        cost = results.get("flops_per_token" if matching.of == "total" else "body_flops_per_token")
-    else:
-        cost = (results.get("parameters") or {}).get("total" if matching.of == "total" else "other")
-    return run.variant, number((results.get("sizes") or {}).get(matching.by)), number(cost)
+_SIZES = {"feed_forward": "Feed-forward width", "depth": "Layers"}
 
 
 def timed(comparison: Comparison) -> dict[str, Row]:
     """By variant, what was timed in turn against the comparison's own baseline; empty where nothing was."""
     return {row["variant"]: row for row in comparison.speed if row["baseline"] == comparison.baseline}
-
-
-def ratio_cell(row: Row) -> Cell:
-    """The ratio to the baseline, with the quartiles of its rounds."""
-    low, high = row["to_baseline_low"], row["to_baseline_high"]
-    return Cell(f"{row['to_baseline']:.2f}×", f"{plain(low, 2)} to {plain(high, 2)}")
-
-
-def timed_sentence(comparison: Comparison) -> str:
-    """How the speeds were timed; empty where they were not."""
-    rows = list(timed(comparison).values())
-    if not rows:
-        return ""
-    first = rows[0]
-    return (
-        f"Speeds are of training steps timed in turn in one process (lmzoo speed): medians of {first['rounds']} rounds "
-        f"on {first['device']} with {first['environment']['torch_threads']} threads; ratios are taken round by round, "
-        "with their quartiles."
-    )
-
-
-# Of environment.json: what a speed hangs on. Runs that differ here do not compare in speed.
-MACHINE = {"processor": "processor", "cores": "cores", "torch_threads": "threads", "gpus": "GPUs"}
-
-PARAMETERS = ("total", "embedding", "other", "head", "tied", "head_table_bytes")
-
-COLUMNS = [
-    "Runs",
-    "Parameters",
-    "embedding",
-    "body",
-    "head",
-    "tied",
-    "head tables, bytes",
-    "Training tokens",
-    "Training tokens/s",
-    "to baseline",
-    "Peak memory",
-    "Training time",
-    "FLOPs/token",
-]
 
 
 def costs_frame(comparison: Comparison) -> pd.DataFrame:
@@ -137,7 +42,7 @@ def costs_frame(comparison: Comparison) -> pd.DataFrame:
         figures: Mapping[str, Any] = run.results or {}
         parameters: Mapping[str, Any] = figures.get("parameters") or {}
         row: dict[str, Any] = {"variant": run.variant, "seed": run.seed}
-        row |= {key: number(parameters.get(key)) for key in PARAMETERS}
+        row |= {key: number(parameters.get(key)) for key in _PARAMETERS}
         keys = ("steps", "train_tokens", "seconds", "tokens_per_second", "peak_memory_mb", "flops_per_token")
         row |= {key: number(figures.get(key)) for key in keys}
         if in_turn:
@@ -149,48 +54,90 @@ def costs_frame(comparison: Comparison) -> pd.DataFrame:
 def cost_table(comparison: Comparison) -> Table | None:
     """One row a variant; means over its finished runs, the largest peak of memory. None without a finished run."""
     frame = costs_frame(comparison)
-    in_turn = timed(comparison)
     if frame.empty:
         return None
-    speeds = {
-        name: spread(frame.loc[frame["variant"] == name, "tokens_per_second"].tolist()) for name in comparison.variants
-    }
-    reference = speeds[comparison.baseline].mean
-    matched = MatchedBudget(comparison)
-    rows = []
-    for name in comparison.variants:
-        own = frame[frame["variant"] == name]
-        if own.empty:
-            continue
-        asked = len(comparison.seeds)
-        speed = speeds[name]
-        logged = [
-            Cell(plain(speed.mean, 0), plus_minus(speed, 0)),
-            Cell(f"{speed.mean / reference:.2f}×" if reference and not math.isnan(reference) else NONE),
-        ]
-        by_turns = [Cell(plain(speed.mean, 0)), ratio_cell(in_turn[name]) if name in in_turn else Cell(NONE)]
-        rows.append(
-            TableRow(
-                name,
-                [
-                    Cell(f"{len(own)}" if len(own) >= asked else f"{len(own)} of {asked}"),
-                    *(Cell(amount(_same(own[key]))) for key in PARAMETERS),
-                    Cell(amount(float(own["train_tokens"].mean()))),
-                    *(by_turns if in_turn else logged),
-                    Cell(
-                        f"{plain(float(own['peak_memory_mb'].max()), 0)} MB"
-                        if own["peak_memory_mb"].notna().any()
-                        else NONE
-                    ),
-                    Cell(duration(float(own["seconds"].mean()))),
-                    Cell(amount(_same(own["flops_per_token"]))),
-                    *matched.cells(name),
-                ],
-                name == comparison.baseline,
-            )
+    runs = {str(name): own for name, own in frame.groupby("variant")}
+    asked = len(comparison.seeds)
+
+    def cells(shown: Callable[[pd.DataFrame], str]) -> dict[str, Cell]:
+        return {name: Cell(shown(own)) for name, own in runs.items()}
+
+    def shared(key: str) -> Callable[[pd.DataFrame], str]:
+        return lambda own: amount(_same(own[key]))
+
+    def peak(own: pd.DataFrame) -> str:
+        most = plain(float(own["peak_memory_mb"].max()), 0)
+        return f"{most} MB" if own["peak_memory_mb"].notna().any() else most
+
+    matched, matched_notes = _matched(comparison)
+    columns: list[Column] = [
+        ("Runs", cells(lambda own: f"{len(own)}" if len(own) >= asked else f"{len(own)} of {asked}")),
+        *((title, cells(shared(key))) for key, title in _PARAMETERS.items()),
+        ("Training tokens", cells(lambda own: amount(float(own["train_tokens"].mean())))),
+        *_speeds(comparison, frame),
+        ("Peak memory", cells(peak)),
+        ("Training time", cells(lambda own: duration(float(own["seconds"].mean())))),
+        ("FLOPs/token", cells(shared("flops_per_token"))),
+        *matched,
+    ]
+    names = [name for name in comparison.variants if name in runs]
+    notes = [*matched_notes, *_notes(frame, comparison)]
+    return table_of("Cost", names, comparison.baseline, columns, _machine_sentence(comparison), notes)
+
+
+def _speeds(comparison: Comparison, frame: pd.DataFrame) -> list[Column]:
+    """Training tokens/s and the ratio to the baseline's; where they were timed in turn, with the rounds' quartiles."""
+    means = {name: own.mean for name, own in summarise(frame, "tokens_per_second", comparison.variants).items()}
+    if in_turn := timed(comparison):
+        speeds = {name: Cell(plain(mean, 0)) for name, mean in means.items()}
+        quartiles = {
+            name: f"{plain(row['to_baseline_low'], 2)} to {plain(row['to_baseline_high'], 2)}"
+            for name, row in in_turn.items()
+        }
+        ratios = {name: Cell(f"{row['to_baseline']:.2f}×", quartiles[name]) for name, row in in_turn.items()}
+    else:
+        speeds = figure_cells(by_seed(frame, "tokens_per_second", comparison.variants), 0)
+        reference = means.get(comparison.baseline, math.nan) or math.nan
+        to_baseline = {name: mean / reference for name, mean in means.items()}
+        ratios = {name: Cell(f"{ratio:.2f}×") for name, ratio in to_baseline.items() if not math.isnan(ratio)}
+    return [("Training tokens/s", speeds), ("to baseline", ratios)]
+
+
+def _matched(comparison: Comparison) -> tuple[list[Column], list[str]]:
+    """What a comparison with ``match`` adds: the solved size and how far the cost is from the baseline's, with a note.
+
+    Sizes and costs are those that the finished runs wrote down, not those that were planned.
+    """
+    if not comparison.match:
+        return [], []
+    matching = Matching(**comparison.match)
+    shared = pd.DataFrame([_size_and_cost(run, matching) for run in comparison.finished]).groupby("variant").agg(_same)
+    reference = shared["cost"].get(comparison.baseline, math.nan)
+    residues = (100.0 * (shared["cost"] - reference) / reference).drop(comparison.baseline, errors="ignore").dropna()
+    title = _SIZES[matching.by]
+    text = (
+        f"Matched: {matching.describe()}. Each variant's {title.lower()} was solved "
+        f"for before training; the residue is what it then has more than {comparison.baseline}, in percent."
+    )
+    if matching.budget == "flops":
+        text += (
+            " FLOPs are those of matrix products; elementwise work and what a kernel does again in the backward "
+            "pass are not in them, so equal FLOPs are not equal time."
         )
-    columns, notes = [*COLUMNS, *matched.columns], [*matched.notes(), *_notes(frame, comparison)]
-    return Table("Cost", columns, rows, "" if in_turn else _sentence(comparison.finished), notes)
+    return [
+        (title, {str(name): Cell(plain(size, 0)) for name, size in shared["size"].items()}),
+        ("Residue", {str(name): Cell(f"{signed(residue, 3)} %") for name, residue in residues.items()}),
+    ], [text]
+
+
+def _size_and_cost(run: Run, matching: Matching) -> Row:
+    results = run.results or {}
+    if matching.budget == "flops":
+        cost = results.get("flops_per_token" if matching.of == "total" else "body_flops_per_token")
+    else:
+        cost = (results.get("parameters") or {}).get("total" if matching.of == "total" else "other")
+    size = (results.get("sizes") or {}).get(matching.by)
+    return {"variant": run.variant, "size": number(size), "cost": number(cost)}
 
 
 def _same(values: pd.Series[Any]) -> float:
@@ -199,30 +146,15 @@ def _same(values: pd.Series[Any]) -> float:
     return float(distinct.pop()) if len(distinct) == 1 else math.nan
 
 
-def _sentence(runs: list[Run]) -> str:
-    machines = [_machine(run) for run in runs if run.environment]
-    differing = unlike_machines(runs)
-    if differing:
-        return f"Speeds do not compare: the runs were made on unlike machines ({', '.join(differing)} differ)."
-    same = [f"{word} {value}" for word, value in machines[0].items() if value] if machines else []
-    return f"Measured with {', '.join(same)}." if same else ""
-
-
-def unlike_speeds(comparison: Comparison) -> list[str]:
-    """In what the machines differ that the speeds were measured on; empty where the speeds compare."""
-    return [] if timed(comparison) else unlike_machines(comparison.finished)
-
-
-def unlike_machines(runs: list[Run]) -> list[str]:
-    """In what the machines of the runs differ; empty where their speeds compare."""
-    machines = [_machine(run) for run in runs if run.environment]
-    return [word for word in machines[0] if len({m[word] for m in machines}) > 1] if machines else []
-
-
-def _machine(run: Run) -> dict[str, str]:
-    machine = {word: _joined(run.environment.get(key)) for key, word in MACHINE.items()}
-    versions = run.environment.get("versions") or {}
-    return {**machine, "torch": str(versions.get("torch", ""))}
+def _machines(comparison: Comparison) -> pd.DataFrame:
+    """What the speed of each run hangs on, in words; runs that say nothing of their machine are not there."""
+    rows = []
+    for run in comparison.finished:
+        if run.environment:
+            values = {word: run.environment.get(key) for key, word in _MACHINE.items()}
+            values["torch"] = (run.environment.get("versions") or {}).get("torch")
+            rows.append({word: _joined(value) for word, value in values.items()})
+    return pd.DataFrame(rows)
 
 
 def _joined(value: object) -> str:
@@ -231,13 +163,28 @@ def _joined(value: object) -> str:
     return "" if value is None else str(value)
 
 
+def unlike_speeds(comparison: Comparison) -> list[str]:
+    """In what the machines differ that the speeds were measured on; empty where the speeds compare."""
+    machines = _machines(comparison)
+    return [] if timed(comparison) else [str(word) for word in machines if machines[word].nunique() > 1]
+
+
+def _machine_sentence(comparison: Comparison) -> str:
+    machines = _machines(comparison)
+    if timed(comparison) or machines.empty:
+        return ""
+    if differing := unlike_speeds(comparison):
+        return f"Speeds do not compare: the runs were made on unlike machines ({', '.join(differing)} differ)."
+    same = [f"{word} {value}" for word, value in machines.iloc[0].items() if value]
+    return f"Measured with {', '.join(same)}." if same else ""
+
+
 def speed_sentence(comparison: Comparison) -> str:
     """How speeds were measured, and what else the machine did while memory was, or both.
 
     A comparison's runs do not take turns, so that what else the machine does falls on one of them alone; the budgets in
     their ``environment.json`` say how many ran at once.
     """
-    by_turns = timed_sentence(comparison)
     of_each = set()
     for run in comparison.finished:
         budget = run.environment.get("budget") or {}
@@ -250,8 +197,13 @@ def speed_sentence(comparison: Comparison) -> str:
         where = "in one process after another on this machine"
     else:
         where = f"with up to {max(jobs)} jobs at once on this machine"
-    if by_turns:
-        return f"{by_turns} Memory was measured {where}."
+    if in_turn := list(timed(comparison).values()):
+        first = in_turn[0]
+        return (
+            "Speeds are of training steps timed in turn in one process (lmzoo speed): medians of "
+            f"{first['rounds']} rounds on {first['device']} with {first['environment']['torch_threads']} threads; "
+            f"ratios are taken round by round, with their quartiles. Memory was measured {where}."
+        )
     text = f"Speed and memory were measured {where}; machine load shows in them. For a speed claim see lmzoo speed."
     if len(of_each) > 1:
         text += " The speeds do not compare: the runs had different numbers of threads, or of jobs beside them."

@@ -10,13 +10,14 @@ from dataclasses import dataclass
 
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.ticker import FuncFormatter, MaxNLocator
+from matplotlib.ticker import MaxNLocator
 
-from ..figures.canvas import Plot, Theme, draw_plot, label_ends
+from ..figures.canvas import DOTTED, Plot, Theme
 from ..figures.formats import amount, plain
+from ..figures.lines import Line, LineChart
 from ..figures.statistics.spread import summarise
 from ..figures.table import TITLES, figure_digits
-from ..runs.alike import TOKENIZER, Group, records_frame
+from ..runs.alike import FIELDS, Group, records_frame, together
 from ..runs.load import Comparison, Run
 from .quality import describe
 
@@ -38,8 +39,7 @@ def curve_sets(runs: Sequence[Run]) -> list[CurveSet]:
     with_rows = [run for run in runs if run.metrics]
     passports = {_data(run): passport for run in with_rows if (passport := _passport(run))}
     keys = [_passport(run) or passports.get(_data(run)) or _data(run) for run in with_rows]
-    distinct = list(dict.fromkeys(keys))
-    sets = [[run for run, key in zip(with_rows, keys, strict=True) if key == one] for one in distinct]
+    sets = together(with_rows, keys)
     return [CurveSet(members, place + 1, len(sets)) for place, members in enumerate(sets)]
 
 
@@ -96,12 +96,11 @@ def _train_curve(run: Run, window: int) -> pd.DataFrame:
 
 
 def _passport(run: Run) -> str:
+    """Tokenizers and texts of its records; empty before there are any."""
     frame = records_frame([run])
-    return (
-        ""
-        if frame.empty
-        else json.dumps(sorted({(str(r[TOKENIZER]), str(r["text_sha256"])) for _, r in frame.iterrows()}))
-    )
+    if frame.empty:
+        return ""
+    return json.dumps(sorted({tuple(map(str, row)) for row in zip(*(frame[field] for field in FIELDS["curve"]))}))
 
 
 def _data(run: Run) -> str:
@@ -118,113 +117,96 @@ _MANY = 10
 def loss_plots(comparison: Comparison) -> list[Plot]:
     """Training and validation curves, a pair of plots for each set of runs that may share axes."""
     plots: list[Plot] = []
-    for one in curve_sets(comparison.runs):
-        window = smoothing_window(one.runs)
+    for group in curve_sets(comparison.runs):
+        window = smoothing_window(group.runs)
         rows = "logged rows, each a mean over the steps since the row before"
         smoothing = f"a centred mean over {window} {rows}" if window > 1 else f"the {rows}"
-        if window > 1 and 1 in Counter(run.variant for run in one.runs).values():
+        if window > 1 and 1 in Counter(run.variant for run in group.runs).values():
             smoothing += "; where there is one seed, its rows stand faintly behind"
-        plots += _curve_plot(
-            comparison,
-            one,
-            train_frame(one.runs),
-            "training",
-            f"Plain cross-entropy, whatever was optimised: {smoothing}.",
-        )
-        plots += _curve_plot(
-            comparison, one, validation_frame(one.runs), "validation", "Cross-entropy on the validation text."
-        )
+        training = f"Plain cross-entropy, whatever was optimised: {smoothing}."
+        for what, frame, caption in (
+            ("training", train_frame(group.runs), training),
+            ("validation", validation_frame(group.runs), "Cross-entropy on the validation text."),
+        ):
+            if not frame.empty:  # a run has come to its first row
+                plots.append(_curve_plot(comparison, group, frame, what, caption))
     return plots
 
 
-def point_plots(comparison: Comparison, groups: Sequence[Group]) -> list[Plot]:
-    """One plot a group: a dot for every seed, a stroke at the mean."""
-    return [_point_plot(comparison, group) for group in groups]
+def _curve_plot(comparison: Comparison, group: CurveSet, frame: pd.DataFrame, what: str, caption: str) -> Plot:
+    means = {str(name): mean_curve(frame, str(name)) for name in dict.fromkeys(frame["variant"])}
+    named = _named(comparison, means)
+    ends = [f"{name} ends at {mean['smooth'].iloc[-1]:.3f}" for name, mean in means.items() if not mean.empty]
+    limits = _limits(frame)
+    above = " The start of training lies above the frame." if (frame["smooth"] > limits[1]).any() else ""
+    return Plot(
+        draw=LineChart(
+            panels=[("", _lines(frame, means, named))],
+            names=comparison.variants,
+            baseline=comparison.baseline,
+            x_label="training tokens",
+            y_label="nats per token",
+            x_format=amount,
+            bands=True,
+            limits=limits,
+        ),
+        file=f"loss-{what}{'' if group.of == 1 else f'-{group.place}'}.png",
+        title=f"{what.capitalize()} loss"
+        + ("" if group.of == 1 else f" ({group.place} of {group.of}: runs of one tokenizer and text)"),
+        caption=f"{caption} {_strokes(frame)}{above}{_greyed(means, named)}",
+        alt=f"Curves of {what} cross-entropy against training tokens: {', '.join(ends)} nats per token.",
+    )
 
 
-def _curve_plot(comparison: Comparison, one: CurveSet, frame: pd.DataFrame, what: str, caption: str) -> list[Plot]:
-    """One plot, or none where no run has come to its first row."""
-    if frame.empty:
-        return []
-    return [
-        draw_plot(
-            lambda axes, theme: _draw_curves(axes, theme, comparison, frame),
-            file=f"loss-{what}{'' if one.of == 1 else f'-{one.place}'}.png",
-            title=f"{what.capitalize()} loss"
-            + ("" if one.of == 1 else f" ({one.place} of {one.of}: runs of one tokenizer and text)"),
-            caption=f"{caption} {_strokes(frame)}{_hidden(frame)}{_greyed(comparison, frame)}",
-            alt=_alt(f"{what} cross-entropy", frame),
-        )
-    ]
-
-
-def _draw_curves(axes: Axes, theme: Theme, comparison: Comparison, frame: pd.DataFrame) -> None:
-    styles = theme.styles(comparison.variants, comparison.baseline)
-    present = [name for name in comparison.variants if (frame["variant"] == name).any()]
-    named = _named(comparison, frame)
-    for name in (n for n in present if n not in named):
-        shown = mean_curve(frame, name)
-        axes.plot(shown["tokens"], shown["smooth"], color=theme.quiet, linewidth=0.8, alpha=0.4)
-    ends: dict[str, tuple[float, float, str]] = {}
-    for name in named:
-        colour, stroke = styles[name]
-        own = frame[frame["variant"] == name]
-        seeds = [curve for _, curve in own.groupby("seed")]
-        mean = mean_curve(frame, name)
-        if len(seeds) == 1 and "raw" in own:
-            axes.plot(own["tokens"], own["raw"], color=colour, linewidth=0.6, alpha=0.18)
-        axes.fill_between(mean["tokens"], mean["low"], mean["high"], color=colour, alpha=0.2, linewidth=0)
-        for curve in seeds:
-            if curve["tokens"].max() < own["tokens"].max():
-                axes.plot(curve["tokens"], curve["smooth"], color=colour, linewidth=0.9, alpha=0.7, linestyle=stroke)
+def _lines(frame: pd.DataFrame, means: dict[str, pd.DataFrame], named: Sequence[str]) -> dict[str, Line]:
+    """The mean of each variant, the named ones last; with its raw rows if it is of one seed, else with early ends."""
+    lines = {}
+    for name in [*(name for name in means if name not in named), *named]:
+        rows, mean = frame[frame["variant"] == name], means[name]
+        seeds = [curve for _, curve in rows.groupby("seed")]
+        raw = len(seeds) == 1 and "raw" in rows
+        early = [seed for seed in seeds if seed["tokens"].max() < rows["tokens"].max()]
         shown = mean if not mean.empty else seeds[0]
-        marker = "o" if "raw" not in frame and len(shown) < 12 else None
-        axes.plot(
-            shown["tokens"],
-            shown["smooth"],
-            color=colour,
-            linewidth=1.9,
-            linestyle=stroke,
-            marker=marker,
-            markersize=3.5,
-            label=name,
+        lines[name] = Line(
+            shown["tokens"].tolist(),
+            shown["smooth"].tolist(),
+            mean["low"].tolist(),
+            mean["high"].tolist(),
+            thin=[
+                (seed["tokens"].tolist(), seed["raw" if raw else "smooth"].tolist())
+                for seed in (seeds if raw else early)
+            ],
+            thin_alpha=0.18 if raw else 0.7,
+            named=name in named,
         )
-        ends[name] = (float(own["tokens"].max()), float(shown["smooth"].iloc[-1]), colour)
-    axes.set_ylim(*_limits(frame))
-    axes.set_xlim(0, float(frame["tokens"].max()) * 1.02)
-    axes.grid(axis="y")
-    axes.xaxis.set_major_locator(MaxNLocator(5))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: amount(x)))
-    axes.set_xlabel("training tokens")
-    axes.set_ylabel("nats per token")
-    axes.figure.canvas.draw()  # settles the layout, from which the labels' distances are taken
-    label_ends(axes, {name: end for name, end in ends.items() if math.isfinite(end[1])})
+    return lines
 
 
-def _named(comparison: Comparison, frame: pd.DataFrame) -> list[str]:
+def _named(comparison: Comparison, means: dict[str, pd.DataFrame]) -> list[str]:
     """The variants whose lines have a name and a colour, the baseline last; of many the best and the worst beside it.
 
     They are ranked by where their lines end, among those that came as far as the furthest.
     """
-    present = [name for name in comparison.variants if (frame["variant"] == name).any()]
+    present = [name for name in comparison.variants if name in means]
     if len(present) > _MANY:
-        curves = {name: mean_curve(frame, name) for name in present}
-        furthest = max((float(own["tokens"].max()) for own in curves.values() if not own.empty), default=math.nan)
+        ends = {name: mean.iloc[-1] for name, mean in means.items() if not mean.empty}
+        furthest = max((end["tokens"] for end in ends.values()), default=math.nan)
         last = {
-            name: float(own["smooth"].iloc[-1])
-            for name, own in curves.items()
-            if not own.empty and own["tokens"].max() == furthest and math.isfinite(own["smooth"].iloc[-1])
+            name: ends[name]["smooth"]
+            for name in present
+            if name in ends and ends[name]["tokens"] == furthest and math.isfinite(ends[name]["smooth"])
         }
         extremes = {min(last, key=last.__getitem__), max(last, key=last.__getitem__)} if last else set()
         present = [name for name in present if name in extremes | {comparison.baseline}]
     return sorted(present, key=lambda name: name == comparison.baseline)
 
 
-def _greyed(comparison: Comparison, frame: pd.DataFrame) -> str:
-    lines, named = frame["variant"].nunique(), _named(comparison, frame)
-    if len(named) == lines:
+def _greyed(means: dict[str, pd.DataFrame], named: Sequence[str]) -> str:
+    if len(named) == len(means):
         return ""
-    return f" Of {lines} lines only the baseline, the best and the worst at the end are named; the others are grey."
+    return (
+        f" Of {len(means)} lines only the baseline, the best and the worst at the end are named; the others are grey."
+    )
 
 
 def _limits(frame: pd.DataFrame) -> tuple[float, float]:
@@ -238,11 +220,6 @@ def _limits(frame: pd.DataFrame) -> tuple[float, float]:
     return low - margin, high + margin
 
 
-def _hidden(frame: pd.DataFrame) -> str:
-    above = (frame["smooth"] > _limits(frame)[1]).any()
-    return " The start of training lies above the frame." if above else ""
-
-
 def _strokes(frame: pd.DataFrame) -> str:
     if frame["seed"].nunique() == 1:
         return "One seed: no spread."
@@ -252,68 +229,58 @@ def _strokes(frame: pd.DataFrame) -> str:
     return f"{text}{'; both without seeds that stopped early, which are the thin lines' if uneven else ''}."
 
 
-def _alt(what: str, frame: pd.DataFrame) -> str:
-    last = [
-        f"{name} ends at {mean_curve(frame, name)['smooth'].iloc[-1]:.3f}"
-        for name in dict.fromkeys(frame["variant"])
-        if not mean_curve(frame, name).empty
-    ]
-    return f"Curves of {what} against training tokens: {', '.join(last)} nats per token."
+def point_plots(comparison: Comparison, groups: Sequence[Group]) -> list[Plot]:
+    """One plot a group: a dot for every seed, a stroke at the mean."""
+    return [_point_plot(comparison, group) for group in groups]
 
 
 def _point_plot(comparison: Comparison, group: Group) -> Plot:
     metric = "token_perplexity" if group.one_tokenizer else "bits_per_byte"
     summary = summarise(group.records, metric, comparison.variants)
     digits = figure_digits(metric, summary)
-    suffix = "" if group.of == 1 else f"-{group.place}"
-    means = ", ".join(f"{name} {plain(summary[name].mean, digits)}" for name in summary)
-    return draw_plot(
-        lambda axes, theme: _draw_points(axes, theme, comparison, group, metric),
-        file=f"points-{group.split}{suffix}.png",
+    means = {name: plain(spread.mean, digits) for name, spread in summary.items()}
+    finite = group.records[group.records[metric].map(math.isfinite)]
+
+    def draw(axes: Axes, theme: Theme) -> None:
+        styles = theme.styles(comparison.variants, comparison.baseline)
+        for height, (name, spread) in enumerate(summary.items()):
+            colour, _ = styles[name]
+            values = finite.loc[finite["variant"] == name, metric]
+            axes.scatter(values, [height] * len(values), s=46, color=colour, alpha=0.75, linewidths=0, zorder=3)
+            if not math.isfinite(spread.mean):
+                continue
+            axes.vlines(spread.mean, height - 0.28, height + 0.28, color=colour, linewidth=2.4, zorder=4)
+            axes.annotate(
+                means[name],
+                xy=(spread.mean, height - 0.3),
+                xytext=(0, 1.5),
+                textcoords="offset points",
+                ha="center",
+                va="bottom",
+                fontsize=9,
+                color=colour,
+                bbox={"facecolor": theme.page, "edgecolor": "none", "pad": 0.8},
+            )
+            if name == comparison.baseline:
+                axes.axvline(spread.mean, color=theme.quiet, linewidth=1, linestyle=DOTTED, zorder=1)
+        axes.set_yticks(range(len(summary)), list(summary), fontsize=10)
+        for tick, name in zip(axes.get_yticklabels(), summary, strict=True):
+            tick.set_color(styles[name][0])
+        axes.set_ylim(len(summary) - 0.5, -0.75)
+        axes.margins(x=0.12)
+        axes.tick_params(axis="y", length=0)
+        axes.spines["left"].set_visible(False)
+        axes.grid(axis="x")
+        axes.xaxis.set_major_locator(MaxNLocator(5))
+        axes.set_xlabel(TITLES[metric].lower())
+
+    return Plot(
+        draw=draw,
+        file=f"points-{group.split}{'' if group.of == 1 else f'-{group.place}'}.png",
         title=f"{TITLES[metric]}, {group.label[0].lower()}{group.label[1:]}",
         caption="A dot is a seed, the bar their mean; the dotted line is the baseline's mean. "
         f"{describe(group).capitalize()}. "
         "Lower is better; the axis does not begin at zero.",
-        alt=f"{TITLES[metric]} on {group.split}: {means}.",
+        alt=f"{TITLES[metric]} on {group.split}: {', '.join(f'{name} {mean}' for name, mean in means.items())}.",
         height=1.3 + 0.42 * len(summary),
     )
-
-
-def _draw_points(axes: Axes, theme: Theme, comparison: Comparison, group: Group, metric: str) -> None:
-    summary = summarise(group.records, metric, comparison.variants)
-    digits = figure_digits(metric, summary)
-    styles = theme.styles(comparison.variants, comparison.baseline)
-    names = list(summary)
-    finite = group.records[group.records[metric].map(math.isfinite)]
-    for height, name in enumerate(names):
-        colour, _ = styles[name]
-        values = finite.loc[finite["variant"] == name, metric]
-        mean = summary[name].mean
-        axes.scatter(values, [height] * len(values), s=46, color=colour, alpha=0.75, linewidths=0, zorder=3)
-        if not math.isfinite(mean):
-            continue
-        axes.plot([mean, mean], [height - 0.28, height + 0.28], color=colour, linewidth=2.4, zorder=4)
-        axes.annotate(
-            plain(mean, digits),
-            xy=(mean, height - 0.3),
-            xytext=(0, 1.5),
-            textcoords="offset points",
-            ha="center",
-            va="bottom",
-            fontsize=9,
-            color=colour,
-            bbox={"facecolor": theme.page, "edgecolor": "none", "pad": 0.8},
-        )
-    if comparison.baseline in summary and math.isfinite(summary[comparison.baseline].mean):
-        axes.axvline(summary[comparison.baseline].mean, color=theme.quiet, linewidth=1, linestyle=(0, (1, 2)), zorder=1)
-    axes.set_yticks(range(len(names)), names)
-    for tick, name in zip(axes.get_yticklabels(), names, strict=True):
-        tick.set_color(styles[name][0])
-        tick.set_fontsize(10)
-    axes.set_ylim(len(names) - 0.5, -0.75)
-    axes.margins(x=0.12)
-    axes.tick_params(axis="y", length=0)
-    axes.spines["left"].set_visible(False)
-    axes.grid(axis="x")
-    axes.xaxis.set_major_locator(MaxNLocator(5))
-    axes.set_xlabel(TITLES[metric].lower())

@@ -8,7 +8,8 @@ from ..config import flatten
 from ..evaluate.analyze.tables import analysis_plots, analysis_tables
 from ..evaluate.extrapolate.plots import extrapolation_plots
 from ..evaluate.extrapolate.tables import Scored, extrapolation_tables
-from ..evaluate.numbers.tables import number_plots, number_tables
+from ..evaluate.numbers.plots import number_plots
+from ..evaluate.numbers.tables import number_tables
 from ..evaluate.probe.plots import context_plots
 from ..evaluate.probe.tables import probe_tables
 from ..figures.canvas import DARK, LIGHT, Plot

@@ -6,25 +6,26 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from ..figures.formats import NONE, listed, p_value, plain, plus_minus
-from ..figures.statistics.family import family
-from ..figures.statistics.spread import Spread, lowest, paired_means, summarise
+from ..figures.formats import listed, p_value, plain, plus_minus
+from ..figures.statistics.spread import Spread, by_seed, leaders, means_in_common, summarise
 from ..figures.table import (
     DELTA,
     TITLES,
     Cell,
+    Column,
     Table,
-    TableRow,
+    delta_cells,
     figure_digits,
+    metric_cells,
     ratio_cell,
-    test_cells,
+    table_of,
     test_columns,
     test_note,
 )
 from ..runs.alike import Group
-from ..runs.load import Comparison, diverged, fates_of, lost_note
-from .costs import COLUMNS, cost_table, memory_sentence, speed_sentence
-from .quality import delta_cell, software_sentence
+from ..runs.load import Comparison, fates_of, lost_note
+from .costs import cost_table, memory_sentence, speed_sentence
+from .quality import against_baseline, one_seed_note, software_sentence
 
 GLANCE = "At a glance"
 
@@ -40,72 +41,33 @@ def glance_table(comparison: Comparison, groups: Sequence[Group]) -> Table | Non
     costs = cost_table(comparison)
     if costs is None:
         return None
-    columns = ["Runs"]  # first, where a narrow screen shows it: what the figures are means of
-    cells = {name: [_runs(comparison, name)] for name in comparison.variants}
+    # first, where a narrow screen shows it: what the figures are means of
+    columns: list[Column] = [("Runs", {name: _runs(comparison, name) for name in comparison.variants})]
     notes: list[str] = []
     splits = list(dict.fromkeys(group.split for group in groups))[::-1]
     for split in splits:
-        same_split = [group for group in groups if group.split == split]
-        if len(same_split) > 1:
-            notes.append(f"The {split} figures do not fit into one column; see the {len(same_split)} tables below.")
+        group, *others = (group for group in groups if group.split == split)
+        if others:
+            notes.append(f"The {split} figures do not fit into one column; see the {group.of} tables below.")
             continue
-        metrics = _metrics(same_split[0])
-        _add_figures(comparison, same_split[0], metrics[0], columns, cells)
+        metric, *further = _metrics(group)
+        delta = delta_cells(group.records, metric, comparison.variants, comparison.baseline)
+        columns += [_figures(comparison, group, metric), (DELTA, delta)]
         if split == splits[0]:
-            notes += _add_tests(comparison, same_split[0], columns, cells)
-            for metric in metrics[1:]:
-                _add_figures(comparison, same_split[0], metric, columns, cells, difference=False)
-    if any(str(cell).endswith("n=1") for row in cells.values() for cell in row):
-        notes.append("n=1: one seed: no spread.")
-    of_costs = {row.variant: row.cells for row in costs.rows}
-    for column in _FROM_COSTS:
-        columns.append(column)
-        for name in comparison.variants:
-            cells[name].append(of_costs[name][COLUMNS.index(column)] if name in of_costs else Cell(NONE))
-    rows = [TableRow(name, cells[name], name == comparison.baseline) for name in comparison.variants]
+            tested = against_baseline(comparison, group.records, _tested(group))
+            # the seeds that an effect would need stand in the tables of quality: here every column counts
+            columns += test_columns(tested, None) if tested else []
+            notes += [test_note(_tested(group), comparison.baseline, None)] if tested else []
+            columns += [_figures(comparison, group, metric) for metric in further]
+    notes += one_seed_note(cells for _, cells in columns)
+    columns += [(heading, costs.column(heading)) for heading in _FROM_COSTS]
     notes += [*lost_note(fates_of(comparison)), speed_sentence(comparison), memory_sentence(comparison.finished)]
     sentence = software_sentence(pd.concat([group.records for group in groups])) if groups else ""
-    return Table(GLANCE, columns, rows, sentence, notes)
+    return table_of(GLANCE, comparison.variants, comparison.baseline, columns, sentence, notes)
 
 
-def _add_figures(
-    comparison: Comparison,
-    group: Group,
-    metric: str,
-    columns: list[str],
-    cells: dict[str, list[Cell]],
-    *,
-    difference: bool = True,
-) -> None:
-    """Append the metric's column, and that of its difference to the baseline, to every variant's row."""
-    summary = summarise(group.records, metric, comparison.variants)
-    digits = figure_digits(metric, summary)
-    best = lowest(paired_means(group.records, metric, comparison.variants)[0])
-    columns += [f"{TITLES[metric]}, {group.split}", *([DELTA] if difference else [])]
-    for name in comparison.variants:
-        own = summary.get(name)
-        cells[name].append(Cell(plain(own.mean, digits), plus_minus(own, digits), name in best) if own else Cell(NONE))
-        if difference:
-            cells[name].append(delta_cell(comparison, group.records, metric, name, digits))
-
-
-def _add_tests(comparison: Comparison, group: Group, columns: list[str], cells: dict[str, list[Cell]]) -> list[str]:
-    """Append what the tests against the baseline say; returns the note that explains them."""
-    metric = _tested(group)
-    tested = family(
-        group.records,
-        metric,
-        comparison.variants,
-        comparison.baseline,
-        diverged=diverged(fates_of(comparison)),
-    )
-    if not tested:
-        return []
-    # the seeds that an effect would need stand in the tables of quality: here every column counts
-    columns += test_columns(comparison.effect)[:2]
-    for name in comparison.variants:
-        cells[name] += test_cells(tested.get(name))[:2]
-    return [test_note(metric, comparison.baseline, None)]
+def _figures(comparison: Comparison, group: Group, metric: str) -> Column:
+    return f"{TITLES[metric]}, {group.split}", metric_cells(group.records, metric, comparison.variants)
 
 
 def headline(comparison: Comparison, groups: Sequence[Group]) -> str:
@@ -120,12 +82,12 @@ def headline(comparison: Comparison, groups: Sequence[Group]) -> str:
         return "The runs were not scored alike, so no single figure ranks them."
     metric = _metrics(last[0])[0]
     records = last[0].records
-    means, seeds = paired_means(records, metric, comparison.variants)
+    means, seeds = means_in_common(by_seed(records, metric, comparison.variants))
     if not means:
         what = "seed has a figure of every variant" if records[metric].notna().any() else "run has a figure"
         return f"No {what} to rank by."
     common = summarise(records[records["seed"].isin(seeds)], metric, list(means))
-    best = lowest(means)
+    best = leaders(means)
     digits = figure_digits(metric, common)
     text = (
         f"{listed(best)} {'has' if len(best) == 1 else 'have'} the lowest {last[0].split} {TITLES[metric].lower()}: "
@@ -133,8 +95,7 @@ def headline(comparison: Comparison, groups: Sequence[Group]) -> str:
     )
     if comparison.baseline in means and comparison.baseline not in best:
         text += f", against {_spelt(common[comparison.baseline], digits)} of the baseline {comparison.baseline}"
-        gone = diverged(fates_of(comparison))
-        tested = family(records, _tested(last[0]), comparison.variants, comparison.baseline, diverged=gone)[best[0]]
+        tested = against_baseline(comparison, records, _tested(last[0]))[best[0]]
         if tested.differences.n:
             text += f" ({_tested(last[0]).replace('_', ' ')} {ratio_cell(tested.differences)}".removesuffix(" n=1")
             text += f"; Holm-adjusted p {p_value(tested.adjusted_p)}" if tested.differences.n > 1 else ""

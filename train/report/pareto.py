@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.ticker import FuncFormatter, MaxNLocator
+from matplotlib.ticker import FuncFormatter
 
-from ..figures.canvas import Plot, Theme, draw_plot, label_points
+from ..figures.canvas import Plot, Theme
 from ..figures.formats import amount, listed, plain
+from ..figures.labels import label_points
 from ..figures.table import Section
 from ..runs.alike import Group
 from ..runs.load import Comparison
@@ -51,7 +51,8 @@ def points(comparison: Comparison, group: Group, cost: str) -> list[Point]:
     for name in comparison.variants:
         own = both[both["variant"] == name]
         if not own.empty:
-            found.append(Point(name, float(own[cost].mean()), float(own["loss"].mean()), _seeds(own, cost)))
+            seeds = tuple(zip(own[cost].tolist(), own["loss"].tolist(), strict=True))
+            found.append(Point(name, float(own[cost].mean()), float(own["loss"].mean()), seeds))
     return found
 
 
@@ -71,10 +72,6 @@ def frontier(found: Sequence[Point], better: Better) -> list[Point]:
             kept.append(point)
             lowest = point.loss
     return kept
-
-
-def _seeds(own: pd.DataFrame, cost: str) -> tuple[tuple[float, float], ...]:
-    return tuple((float(x), float(y)) for x, y in zip(own[cost], own["loss"], strict=True))
 
 
 # column of the costs -> file, what it is called, the axis, which way it is better
@@ -110,7 +107,7 @@ def _plot(comparison: Comparison, group: Group, cost: str, found: list[Point]) -
     best = [] if cost == "tokens_per_second" and not timed(comparison) else frontier(found, better)
     unit = loss_unit(group)
     names = [point.variant for point in best]
-    line = (
+    told_line = (
         f"The line is the frontier: {listed(names)}; no other variant has both less loss and better {word}. It is "
         "drawn through means and knows nothing of chance."
         if best
@@ -119,48 +116,34 @@ def _plot(comparison: Comparison, group: Group, cost: str, found: list[Point]) -
     seeds = max(len(point.seeds) for point in found)
     spread = "Large dots are means, small ones seeds." if seeds > 1 else "One seed: no spread."
     told = "; ".join(f"{point.variant} {plain(point.loss, 3)} at {amount(point.cost)}" for point in found)
-    return draw_plot(
-        lambda axes, theme: _draw(axes, theme, comparison, found, best, (axis, unit)),
+
+    def draw(axes: Axes, theme: Theme) -> None:
+        styles = theme.styles(comparison.variants, comparison.baseline)
+        line = [point.cost for point in best], [point.loss for point in best]
+        axes.plot(*line, color=theme.quiet, linewidth=1.2, linestyle=(0, (4, 2)), zorder=2)
+        for point in found:
+            colour = styles[point.variant][0]
+            if len(point.seeds) > 1:
+                costs, losses = zip(*point.seeds, strict=True)
+                axes.scatter(costs, losses, s=12, color=colour, alpha=0.45, linewidths=0, zorder=3)
+            # a ring tells the frontier's points without their colour
+            edge = theme.ink if point in best else colour
+            axes.scatter([point.cost], [point.loss], s=52, color=colour, edgecolors=edge, linewidths=1.2, zorder=4)
+        axes.margins(0.14, 0.12)
+        axes.grid()
+        axes.locator_params(nbins=5)
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: amount(x)))
+        axes.set_xlabel(axis)
+        axes.set_ylabel(unit)
+        axes.figure.canvas.draw()  # settles the layout, from which the labels' distances are taken
+        label_points(axes, {point.variant: (point.cost, point.loss, styles[point.variant][0]) for point in found})
+
+    return Plot(
+        draw=draw,
         file=f"quality-{file}{'' if group.of == 1 else f'-{group.place}'}.png",
         title=f"Quality against {word}, {group.label[0].lower()}{group.label[1:]}",
-        caption=f"Loss in {unit}, lower is better. {line} {spread}",
+        caption=f"Loss in {unit}, lower is better. {told_line} {spread}",
         alt=f"{unit.capitalize()} against {word}: {told}." + (f" On the frontier: {listed(names)}." if best else ""),
         height=4.0,
         narrow_height=4.4,
     )
-
-
-def _draw(
-    axes: Axes,
-    theme: Theme,
-    comparison: Comparison,
-    found: Sequence[Point],
-    best: Sequence[Point],
-    labels: tuple[str, str],
-) -> None:
-    styles = theme.styles(comparison.variants, comparison.baseline)
-    axes.plot(
-        [point.cost for point in best],
-        [point.loss for point in best],
-        color=theme.quiet,
-        linewidth=1.2,
-        linestyle=(0, (4, 2)),
-        zorder=2,
-    )
-    for point in found:
-        colour = styles[point.variant][0]
-        if len(point.seeds) > 1:
-            costs, losses = zip(*point.seeds, strict=True)
-            axes.scatter(costs, losses, s=12, color=colour, alpha=0.45, linewidths=0, zorder=3)
-        # a ring tells the frontier's points without their colour
-        edge = theme.ink if point in best else colour
-        axes.scatter([point.cost], [point.loss], s=52, color=colour, edgecolors=edge, linewidths=1.2, zorder=4)
-    axes.margins(0.14, 0.12)
-    axes.grid()
-    for set_of in (axes.xaxis, axes.yaxis):
-        set_of.set_major_locator(MaxNLocator(5))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: amount(x)))
-    axes.set_xlabel(labels[0])
-    axes.set_ylabel(labels[1])
-    axes.figure.canvas.draw()  # settles the layout, from which the labels' distances are taken
-    label_points(axes, {point.variant: (point.cost, point.loss, styles[point.variant][0]) for point in found})

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from ..evaluate.numbers.tables import probe_frame
-from ..runs.alike import flatten_record, records_frame
+from ..runs.alike import FIELDS, flatten_record, likeness, records_frame
 from ..runs.load import COMPARISON_FILE, Comparison, load_comparison
 from .claims import words
 from .claims.claim import read_claims
@@ -18,7 +18,6 @@ from .claims.verdicts import verdicts
 from .curves import train_frame, validation_frame
 
 _COLUMNS = ("variant", "seed")
-_SAME_QUESTION = ("longest", "within", "targets", "text_sha256", "tokenizer_sha256", "train_length", "dtype")
 
 
 class Published:
@@ -83,14 +82,14 @@ class Published:
         figures of the others answer another question.
         """
         rows = [
-            flatten_record(run, {key: value for key, value in record.items() if key != "by_document"})
+            flatten_record({k: v for k, v in record.items() if k != "by_document"}, run.variant, run.seed)
             for run in (self.comparison.finished if self.comparison else [])
             for record in run.extrapolation
             if record["protocol"] == protocol and record.get("intervention") is None
         ]
         if not rows:
             return _frame([], ("length", "token_perplexity"))
-        keys = [tuple(str(row.get(name)) for name in _SAME_QUESTION) for row in rows]
+        keys = [tuple(likeness(row, FIELDS["extrapolation curve"]).values()) for row in rows]
         most = max(dict.fromkeys(keys), key=keys.count)
         same = {
             (row["variant"], row["seed"], row["length"]): row  # the newest, where one was evaluated again

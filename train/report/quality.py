@@ -2,29 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 
-from ..evaluate.extrapolate.interval import FIGURES
-from ..figures.formats import NONE, bold_note, bracketed, listed, plain, plus_minus, short_hash
+from ..evaluate.extrapolate.sums import FIGURES
+from ..figures.formats import NONE, bold_note, bracketed, listed, short_hash
 from ..figures.statistics.bootstrap import Sums, bootstrap_interval, pairs_of
-from ..figures.statistics.family import family
-from ..figures.statistics.paired import paired_differences
-from ..figures.statistics.spread import lowest, paired_means, summarise
+from ..figures.statistics.family import Tested, family
 from ..figures.table import (
     DELTA,
     NATS,
     TITLES,
     Cell,
+    Column,
     Table,
     TableRow,
+    delta_cells,
     difference_cell,
-    figure_digits,
-    nats_cells,
-    ratio_cell,
-    test_cells,
+    metric_cells,
+    table_of,
     test_columns,
     test_note,
 )
@@ -40,73 +38,58 @@ def software_sentence(records: pd.DataFrame) -> str:
 
     Versions and commits keep no figures apart, because a run may be resumed after an upgrade, but a reader is told.
     """
-    parts = [
-        f"{name} ({'; '.join(f'{value}: {listed(_labels(records, whose))}' for value, whose in values.items())})"
-        for name, values in _differing(records).items()
-    ]
+    software = pd.DataFrame([_software(row) for row in records.to_dict("records")], index=records.index)
+    software = software.fillna(_NOT_RECORDED)
+    parts = []
+    for name in sorted(software, key=lambda name: name == _COMMIT):
+        whose = {value: _labels(records, software[name] == value) for value in dict.fromkeys(software[name])}
+        if len(whose) > 1:
+            parts.append(f"{name} ({'; '.join(f'{value}: {listed(labels)}' for value, labels in whose.items())})")
     return f"Not all of these runs were made with the same software: {listed(parts)}." if parts else ""
-
-
-def _differing(records: pd.DataFrame) -> dict[str, dict[str, list[int]]]:
-    """What differs -> value -> places of the records that have it."""
-    found = [_software(row) for row in records.to_dict("records")]
-    differing: dict[str, dict[str, list[int]]] = {}
-    for name in sorted(dict.fromkeys(name for one in found for name in one), key=lambda name: name == _COMMIT):
-        values: dict[str, list[int]] = {}
-        for place, one in enumerate(found):
-            values.setdefault(one.get(name, _NOT_RECORDED), []).append(place)
-        if len(values) > 1:
-            differing[name] = values
-    return differing
 
 
 def _software(record: Mapping[Any, Any]) -> dict[str, str]:
     versions, commit = record.get("versions"), record.get("commit")
-    found = {str(name): str(value) for name, value in versions.items()} if isinstance(versions, dict) else {}
-    return found if absent(commit) else {**found, _COMMIT: _short_commit(str(commit))}
+    software = {str(name): str(value) for name, value in versions.items()} if isinstance(versions, dict) else {}
+    if not absent(commit):
+        head, plus, changes = str(commit).partition("+")
+        software[_COMMIT] = head[:10] + plus + changes
+    return software
 
 
-def _short_commit(commit: str) -> str:
-    head, plus, changes = commit.partition("+")
-    return head[:10] + plus + changes
-
-
-def _labels(records: pd.DataFrame, places: list[int]) -> list[str]:
-    """Names of the variants all of whose records are at ``places``, and the single runs of the others."""
-    own = records.iloc[places]
+def _labels(records: pd.DataFrame, chosen: pd.Series) -> list[str]:
+    """Names of the variants all of whose records are ``chosen``, and the single runs of the others."""
     labels = []
-    for variant in dict.fromkeys(own["variant"]):
-        seeds = own.loc[own["variant"] == variant, "seed"]
-        whole = len(seeds) == (records["variant"] == variant).sum()
-        labels += [variant] if whole else [f"{variant} seed {seed}" for seed in dict.fromkeys(seeds)]
+    for variant, own in records[chosen].groupby("variant", sort=False):
+        whole = len(own) == (records["variant"] == variant).sum()
+        labels += [str(variant)] if whole else [f"{variant} seed {seed}" for seed in dict.fromkeys(own["seed"])]
     return labels
 
 
 DOCUMENTS = "With other documents"
 
 
-def document_cells(records: pd.DataFrame, metric: str, variants: Sequence[str], baseline: str) -> dict[str, Cell]:
-    """A cell a variant: the interval of its difference to the baseline over the seeds that both have.
+def _documents(
+    records: pd.DataFrame, metric: str, variants: Sequence[str], baseline: str
+) -> tuple[list[Column], list[str]]:
+    """The interval of each variant's difference to the baseline, over the seeds that both have, and what it says.
 
-    A dash where there is none, as for the baseline; empty where no record has sums by document.
+    A dash where there is none, as for the baseline; nothing at all where no record has sums by document.
     """
-    sums = _by_seed(records, variants)
-    if not any(of_seed for own in sums.values() for of_seed in own.values()):
-        return {}
-    cells = dict.fromkeys(variants, Cell(NONE))
+    sums: dict[str, dict[int, Sums | None]] = {name: {} for name in variants}
+    for row in records.to_dict("records"):
+        of_run = row.get("by_document")
+        sums[row["variant"]][int(row["seed"])] = None if absent(of_run) else of_run
+    known = [of_run for own in sums.values() for of_run in own.values() if of_run]
+    if not known:
+        return [], []
+    cells = {}
     for name in variants:
         pairs = [] if name == baseline else pairs_of(sums[name], sums[baseline])
         interval = bootstrap_interval(pairs, FIGURES[metric])
         if interval is not None:
             cells[name] = Cell(bracketed(interval, 4))
-    return cells
-
-
-def document_notes(records: pd.DataFrame, variants: Sequence[str]) -> list[str]:
-    """What the column says, of how many documents, and which runs carry no sums."""
-    sums = _by_seed(records, variants)
-    known = [of_seed for own in sums.values() for of_seed in own.values() if of_seed]
-    counts = sorted({len(of_seed["document"]) for of_seed in known})
+    counts = sorted({len(of_run["document"]) for of_run in known})
     number = f"{counts[0]:,}" if len(counts) == 1 else f"{counts[0]:,} to {counts[-1]:,}"
     notes = [
         f"{DOCUMENTS}: 95 % interval of the same difference, in nats, from drawing the {number} scored documents with "
@@ -114,21 +97,13 @@ def document_notes(records: pd.DataFrame, variants: Sequence[str]) -> list[str]:
         "another seed of training is not in it, and of a few dozen documents it is somewhat too narrow."
     ]
     without = [
-        f"{name} seed {listed([str(seed) for seed, of_seed in own.items() if not of_seed])}"
+        f"{name} seed {listed([str(seed) for seed, of_run in own.items() if not of_run])}"
         for name, own in sums.items()
         if not all(own.values())
     ]
     if without:
         notes.append(f"Without sums by document, and so without that interval: {'; '.join(without)}.")
-    return notes
-
-
-def _by_seed(records: pd.DataFrame, variants: Sequence[str]) -> dict[str, dict[int, Sums | None]]:
-    found: dict[str, dict[int, Sums | None]] = {name: {} for name in variants}
-    for row in records.to_dict("records"):
-        sums = row.get("by_document")
-        found[row["variant"]][int(row["seed"])] = None if absent(sums) else sums
-    return found
+    return [(DOCUMENTS, cells)], notes
 
 
 _DEBIASED_SENTENCE = (
@@ -163,36 +138,24 @@ def _group_tables(comparison: Comparison, group: Group, label: str, sentence: st
     ).strip()
     tables = [_quality(comparison, group.records, ["word_perplexity", "bits_per_byte"], title=label, sentence=sentence)]
     for tokenizer in group.tokenizers:
-        tables.append(
-            _quality(
-                comparison,
-                group.of_tokenizer(tokenizer),
-                ["token_perplexity"],
-                title=f"{label}, tokens of tokenizer {short_hash(tokenizer)}",
-                sentence=_joined(
-                    "Token perplexity, only of runs with this tokenizer.",
-                    software_sentence(group.of_tokenizer(tokenizer)),
-                ),
-            )
-        )
+        records = group.of_tokenizer(tokenizer)
+        title = f"{label}, tokens of tokenizer {short_hash(tokenizer)}"
+        sentence = _joined("Token perplexity, only of runs with this tokenizer.", software_sentence(records))
+        tables.append(_quality(comparison, records, ["token_perplexity"], title=title, sentence=sentence))
     return tables
 
 
 def describe(group: Group) -> str:
     """Protocol and size of what was scored, in words."""
-    first = group.records.iloc[0]
-    parts = [str(first["protocol"]).replace("_", "-")]
-    if pd.notna(first["length"]):
-        parts.append(f"windows of {int(first['length']):,} tokens")
-    if pd.notna(first["stride"]):
-        parts.append(f"stride {int(first['stride']):,}")
-    if pd.notna(first["words"]):
-        parts.append(f"{int(first['words']):,} words scored")
-    return ", ".join(parts)
+    first = group.first
+    said = {"length": "windows of {:,} tokens", "stride": "stride {:,}", "words": "{:,} words scored"}
+    sizes = [text.format(int(first[field])) for field, text in said.items() if not absent(first[field])]
+    return ", ".join([str(first["protocol"]).replace("_", "-"), *sizes])
 
 
 def _sentence(group: Group) -> str:
-    differing = ", ".join(f"{WORDS[key]}: {_value(group, key)} here" for key in group.why)
+    here = {key: _NOT_RECORDED if absent(group.first[key]) else short_hash(group.first[key]) for key in group.why}
+    differing = ", ".join(f"{WORDS[key]}: {value} here" for key, value in here.items())
     why = f"The {group.split} figures stand in {group.of} tables because these differ: {differing}."
     return _joined(f"{describe(group).capitalize()}.", why if differing else "", software_sentence(group.records))
 
@@ -201,54 +164,34 @@ def _joined(*sentences: str) -> str:
     return " ".join(sentence for sentence in sentences if sentence)
 
 
-def _value(group: Group, key: str) -> str:
-    value = group.records.iloc[0][key]
-    return "not recorded" if absent(value) else short_hash(value)
-
-
 def _quality(comparison: Comparison, records: pd.DataFrame, metrics: list[str], *, title: str, sentence: str) -> Table:
     names = [name for name in comparison.variants if (records["variant"] == name).any()]
-    has_baseline = comparison.baseline in names
-    columns = ["Runs"]
-    by_variant: dict[str, list[Cell]] = {name: [Cell(f"{(records['variant'] == name).sum()}")] for name in names}
-    single = False
-    for metric in metrics:
-        summary = summarise(records, metric, names)
-        digits = figure_digits(metric, summary)
-        best = lowest(paired_means(records, metric, names)[0])
-        columns += [TITLES[metric], DELTA]
-        for name in names:
-            single = single or summary[name].n == 1
-            by_variant[name] += [
-                Cell(plain(summary[name].mean, digits), plus_minus(summary[name], digits), name in best),
-                delta_cell(comparison, records, metric, name, digits),
-            ]
+    baseline, metric = comparison.baseline, metrics[0]
+    columns: list[Column] = [("Runs", {name: Cell(f"{(records['variant'] == name).sum()}") for name in names})]
+    figures = {metric: metric_cells(records, metric, names) for metric in metrics}
+    for name, cells in figures.items():
+        columns += [(TITLES[name], cells), (DELTA, delta_cells(records, name, names, baseline))]
     notes = [f"Mean ± standard deviation (n − 1) over seeds. {bold_note('lowest')}"]
-    if has_baseline:
-        fates = fates_of(comparison)
-        effect, without = comparison.effect, diverged(fates)
-        tested = family(records, metrics[0], names, comparison.baseline, effect=effect, diverged=without)
-        drawn = document_cells(records, metrics[0], names, comparison.baseline)
-        columns += [f"{DELTA} {NATS[metrics[0]]}", *([DOCUMENTS] if drawn else []), *test_columns(comparison.effect)]
-        for name, nats in zip(names, nats_cells(tested, names), strict=True):
-            by_variant[name] += [nats, *([drawn[name]] if drawn else []), *test_cells(tested.get(name))]
-        notes += [test_note(metrics[0], comparison.baseline, comparison.effect), *lost_note(fates)]
-        notes += document_notes(records, names) if drawn else []
+    if baseline in names:
+        tested = against_baseline(comparison, records, metric)
+        nats = {name: difference_cell(own.differences, 4) for name, own in tested.items()}
+        documents, document_notes = _documents(records, metric, names, baseline)
+        columns += [(f"{DELTA} {NATS[metric]}", nats), *documents, *test_columns(tested, comparison.effect)]
+        notes += [test_note(metric, baseline, comparison.effect), *lost_note(fates_of(comparison)), *document_notes]
     else:
-        notes.append(f"No Δ: the baseline {comparison.baseline} has no figure in this table.")
-    if single:
-        notes.append("n=1: one seed: no spread.")
-    rows = [TableRow(name, by_variant[name], name == comparison.baseline) for name in names]
-    return Table(title, columns, rows, sentence, notes)
+        notes.append(f"No Δ: the baseline {baseline} has no figure in this table.")
+    return table_of(title, names, baseline, columns, sentence, [*notes, *one_seed_note(figures.values())])
 
 
-def delta_cell(comparison: Comparison, records: pd.DataFrame, metric: str, variant: str, digits: int) -> Cell:
-    """The paired difference of a variant: of a perplexity as a ratio, else as it is; a dash for the baseline."""
-    if variant == comparison.baseline:
-        return Cell(NONE)
-    if metric in NATS:
-        return ratio_cell(paired_differences(records, metric, variant, comparison.baseline, "log"))
-    return difference_cell(paired_differences(records, metric, variant, comparison.baseline), digits)
+def against_baseline(comparison: Comparison, records: pd.DataFrame, metric: str) -> dict[str, Tested]:
+    """Each variant's test against the baseline; one that lost a seed to divergence is never called the better one."""
+    gone, effect = diverged(fates_of(comparison)), comparison.effect
+    return family(records, metric, comparison.variants, comparison.baseline, effect=effect, diverged=gone)
+
+
+def one_seed_note(columns: Iterable[Mapping[str, Cell]]) -> list[str]:
+    """What ``n=1`` means, where a cell has it."""
+    return ["n=1: one seed: no spread."] if any(c.spread == "n=1" for cells in columns for c in cells.values()) else []
 
 
 def passport_rows(group: Group) -> tuple[list[tuple[str, str]], Table | None]:
@@ -261,24 +204,19 @@ def passport_rows(group: Group) -> tuple[list[tuple[str, str]], Table | None]:
     ]
     shared = [key for key in fields if len(set(map(str, group.records[key]))) == 1]
     differing = [key for key in fields if key not in shared]
-    first = group.records.iloc[0]
-    common = [(key, _field(key)(first[key])) for key in shared]
+    common = [(key, _shown(key, group.first[key])) for key in shared]
     if not differing:
         return common, None
     rows = [
-        TableRow(f"{record['variant']} · seed {record['seed']}", [Cell(_field(key)(record[key])) for key in differing])
+        TableRow(f"{record['variant']} · seed {record['seed']}", [Cell(_shown(key, record[key])) for key in differing])
         for _, record in group.records.iterrows()
     ]
     return common, Table("Passport fields that differ between these runs", differing, rows)
 
 
-def _field(key: str) -> Callable[[object], str]:
+def _shown(key: str, value: object) -> str:
     if key in ("text_sha256", TOKENIZER):
-        return str
-    return _shown
-
-
-def _shown(value: object) -> str:
+        return str(value)
     if isinstance(value, dict):
         return ", ".join(f"{k} {v}" for k, v in value.items())
     if isinstance(value, bool):

@@ -11,9 +11,9 @@ from typing import Any
 
 from ...errors import ArgumentError, ConfigError
 from ..config import Config, differing_keys, find_base, find_config, flatten, load_run_config, load_yaml, merge
-from ..evaluate.analyze.settings import AnalysisSettings
-from ..evaluate.numbers.settings import NumbersSettings
-from ..evaluate.probe.settings import ProbeSettings
+from ..evaluate.analyze.run import AnalysisSettings
+from ..evaluate.numbers.run import NumbersSettings
+from ..evaluate.probe.run import ProbeSettings
 from ..figures.formats import duration, plain
 from ..runs.alike import TOKENIZER
 from ..runs.folder import HARMLESS

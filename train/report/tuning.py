@@ -7,8 +7,9 @@ import math
 from matplotlib.axes import Axes
 
 from ..config import flatten
-from ..figures.canvas import Plot, Theme, draw_plot, label_ends
+from ..figures.canvas import Plot, Theme
 from ..figures.formats import listed, plain
+from ..figures.lines import Line, LineChart, side_by_side
 from ..figures.table import Cell, Table, TableRow
 from ..runs.load import COMPARISON_FILE, Comparison
 from ..runs.trials import KEY, TUNING_FOLDER, Trial, Tuning, at_edge, best_rate, trials_of
@@ -69,8 +70,8 @@ class TuningReport:
         caption = "The chosen rate is ringed. Rates stand evenly apart, whatever lies between them."
         caption += " A cross at the top is a trial that diverged." if lost else ""
         return [
-            draw_plot(
-                lambda axes, theme: self._draw(axes, theme, losses),
+            Plot(
+                draw=lambda axes, theme: self._draw(axes, theme, losses),
                 file="tuning.png",
                 title="Validation loss by learning rate",
                 caption=caption,
@@ -115,38 +116,33 @@ class TuningReport:
     def _draw(self, axes: Axes, theme: Theme, losses: dict[str, list[tuple[float, float]]]) -> None:
         assert self.tuning is not None
         rates = self.tuning.learning_rates
-        styles = theme.styles(self.comparison.variants, self.comparison.baseline)
         values = [loss for points in losses.values() for _, loss in points]
         room = 0.08 * (max(values) - min(values)) or 0.05
         top = max(values) + 2 * room
-        ends: dict[str, tuple[float, float, str]] = {}
-        for place, (name, points) in enumerate(losses.items()):
-            colour, stroke = styles[name]
-            aside = 0.04 * (place - (len(losses) - 1) / 2)  # side by side, so that equal points do not hide each other
-            x = {rate: i + aside for i, rate in enumerate(rates)}
-            drawn = {x[rate]: loss for rate, loss in points}
-            axes.plot(
-                list(drawn),
-                list(drawn.values()),
-                color=colour,
-                linestyle=stroke,
-                marker="o",
-                markersize=3.5,
-                label=name,
-            )
-            ringed = [(x[rate], loss) for rate, loss in points if rate == self.chosen[name]]
-            axes.plot([i for i, _ in ringed], [loss for _, loss in ringed], "o", mfc="none", mec=colour, markersize=9)
-            crossed = [x[trial.rate] for trial in self.trials[name] if _lost(trial)]
-            axes.plot(crossed, [top] * len(crossed), "x", color=colour, markersize=5)
-            ends[name] = (len(rates) - 1 + 0.2, points[-1][1], colour)  # names stand in one column
-        axes.set_xlim(-0.2, len(rates) - 1 + 0.2)
-        axes.set_xticks(range(len(rates)), [_rate(rate) for rate in rates])
-        axes.set_ylim(min(values) - room, top + room)
-        axes.grid(axis="y")
-        axes.set_xlabel("learning rate")
-        axes.set_ylabel("nats a token")
-        axes.figure.canvas.draw()  # settles the layout, from which the labels' distances are taken
-        label_ends(axes, ends)
+        shifts = side_by_side(len(losses), 0.04)
+        place = {
+            name: {rate: i + shift for i, rate in enumerate(rates)} for name, shift in zip(losses, shifts, strict=True)
+        }
+        LineChart(
+            panels=[
+                ("", {n: Line([place[n][rate] for rate, _ in p], [loss for _, loss in p]) for n, p in losses.items()})
+            ],
+            names=self.comparison.variants,
+            baseline=self.comparison.baseline,
+            x_label="learning rate",
+            y_label="nats a token",
+            ticks=range(len(rates)),
+            tick_labels=[_rate(rate) for rate in rates],
+            limits=(min(values) - room, top + room),
+            names_at=len(rates) - 1 + shifts[-1],
+        )(axes, theme)
+        for name, (colour, _) in theme.styles(self.comparison.variants, self.comparison.baseline).items():
+            for trial in self.trials[name] if name in losses else ():
+                x = place[name][trial.rate]
+                if _lost(trial):
+                    axes.plot(x, top, "x", color=colour, markersize=5)
+                elif trial.rate == self.chosen[name]:
+                    axes.plot(x, trial.loss, "o", mfc="none", mec=colour, markersize=9)
 
 
 def _finite(trials: list[Trial]) -> list[tuple[float, float]]:

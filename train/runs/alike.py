@@ -1,28 +1,58 @@
-"""Which figures may stand in one column: those of like passports."""
+"""Which records may stand in one table or picture: those that agree in the fields of their kind."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Self, TypeVar
 
 import pandas as pd
 
 from ..figures.formats import listed
-from .load import Run, absent
+from .load import Comparison, Run, absent
 
 Row = dict[str, Any]
-
-# What was scored, how, and how the model was trained. Figures that differ in any of these answer different questions.
-_SCORED = ("protocol", "length", "stride", "corpus", "text_sha256", "detokenize", "words", "bytes")
-LIKE = (*_SCORED, "train_length", "dtype")
-# Additionally for figures per token, which count in the tokenizer's own unit.
-TOKENIZER = "tokenizer_sha256"
+T = TypeVar("T")
 
 METRICS = ("token_perplexity", "word_perplexity", "bits_per_byte")
 # Before the names of figures with the shift of the loss taken back.
 DEBIASED = "debiased_"
 SPLITS = ("validation", "test")
+# Asked for besides where figures count in the tokenizer's own unit.
+TOKENIZER = "tokenizer_sha256"
+
+_WINDOWS = ("protocol", "length", "stride")
+# Of a text, and of its scoring.
+TEXT = ("corpus", "split", "text_sha256", "detokenize", "dtype")
+_SCORED = ("words", "bytes", "longest", "within", "targets")
+_ANALYSED = ("corpus", "text_sha256", "train_text_sha256", TOKENIZER, "detokenize", "train_length", "dtype")
+_PROBED = (TOKENIZER, "train_length", "dtype", "intervention", "samples", "drawn_with")
+_CONTINUED = ("split", "prompts", "prompt_tokens", "new_tokens", "generation_seed", "batch_size", "frequent_types")
+
+FIELDS: dict[str, tuple[str, ...]] = {
+    # what was scored, how, and how the model was trained
+    "perplexity": (*_WINDOWS, "corpus", "text_sha256", "detokenize", "words", "bytes", "train_length", "dtype"),
+    "curve": (TOKENIZER, "text_sha256"),
+    "extrapolation": (*TEXT, "train_length", *_SCORED),
+    # which marks the training lengths, and so may show several
+    "extrapolation picture": (*TEXT, *_SCORED),
+    "extrapolation curve": ("longest", "within", "targets", "text_sha256", TOKENIZER, "train_length", "dtype"),
+    "exact_match": ("problems_sha256", "train_digits"),
+    "text_loss": ("text_sha256", "length", "protocol", "split"),
+    # whose difference is tested, which asks for more than a table does
+    "claimed text_loss": (
+        *("corpus", "text_sha256", "split", "protocol", "length", "detokenize", "train_length", "bytes", "dtype"),
+    ),
+    "copy": (*_PROBED, "segment_tokens", "cue_tokens"),
+    "passkey": (*_PROBED, "digits", "key_tokens", "distractors"),
+    "start": (*_PROBED, "corpus", "split", "text_sha256", "detokenize"),
+    "deciles": ("split", "protocol", "length", *_ANALYSED),
+    "continuations": (*_CONTINUED, *_ANALYSED),
+    "codes": _ANALYSED,
+    # of lmzoo analyze, which scores all its runs in one way
+    "deciles side by side": ("text_sha256", "train_text_sha256", TOKENIZER, "train_length", "length"),
+}
+"""What has to be equal, for each kind of record: figures that differ in any of it answer different questions."""
 
 WORDS = {
     "protocol": "the protocol",
@@ -39,37 +69,125 @@ WORDS = {
 }
 
 RULE = (
-    f"Figures stand in one table only where these are equal: {listed([WORDS[key] for key in LIKE])}; token "
-    "perplexities only where the tokenizers are equal too. Different versions or commits share a table, since a run "
-    "may be resumed after an upgrade; a sentence above the table then says so."
+    f"Figures stand in one table only where these are equal: {listed([WORDS[key] for key in FIELDS['perplexity']])}; "
+    "token perplexities only where the tokenizers are equal too. Different versions or commits share a table, since a "
+    "run may be resumed after an upgrade; a sentence above the table then says so."
 )
+
+Likeness = dict[str, Any]
+"""The values that decide whether a record may stand beside others, by field."""
+
+
+def likeness(row: Mapping[Any, Any], fields: Iterable[str]) -> Likeness:
+    """The fields of a record or of its passport, None for what it lacks."""
+    passport = row.get("passport") or {}
+    values = {field: row.get(field, passport.get(field)) for field in fields}
+    return {field: None if absent(value) else value for field, value in values.items()}
+
+
+def differing(likenesses: Sequence[Likeness]) -> tuple[str, ...]:
+    """The fields in which records are unlike; empty where they compare."""
+    fields = dict.fromkeys(field for like in likenesses for field in like)
+    return tuple(f for f in fields if any(like.get(f) != likenesses[0].get(f) for like in likenesses))
+
+
+def together(items: Iterable[T], keys: Iterable[Hashable]) -> list[list[T]]:
+    """Items of equal keys together, in the order in which each key first comes."""
+    found: dict[Hashable, list[T]] = {}
+    for item, key in zip(items, keys, strict=True):
+        found.setdefault(key, []).append(item)
+    return list(found.values())
 
 
 @dataclass(frozen=True)
-class Group:
-    """Records of one split that may be compared with each other.
+class Alike:
+    """Records of one kind that may be compared with each other.
 
     Attributes:
-        records: one row a record; columns variant, seed, split, everything of the record and of its passport.
-        why: the fields in which this split's groups differ; empty when there is one group only.
+        records: one row a record, with columns variant and seed.
+        place, of: which of how many such sets this is, from 1 on.
+        why: the fields in which the sets differ; empty where there is one only.
     """
 
-    split: str
+    records: pd.DataFrame
     place: int
     of: int
-    records: pd.DataFrame
     why: tuple[str, ...]
 
+    @classmethod
+    def sets(cls, records: pd.DataFrame, kind: str) -> list[Self]:
+        """Cut records into sets that agree in the :data:`FIELDS` of their kind."""
+        likenesses = [likeness(row, FIELDS[kind]) for row in records.to_dict("records")]
+        places = together(range(len(records)), [tuple(like.values()) for like in likenesses])
+        why = differing(likenesses)
+        return [cls(records.iloc[own], place, len(places), why) for place, own in enumerate(places, start=1)]
+
     @property
-    def tokenizers(self) -> list[str]:
-        """The tokenizers' hashes, in the order of the rows."""
-        return list(dict.fromkeys(str(value) for value in self.records[TOKENIZER]))
+    def label(self) -> str:
+        """What tells a title from those of the other sets."""
+        return "" if self.of == 1 else f" ({self.place} of {self.of})"
+
+    @property
+    def suffix(self) -> str:
+        """What tells the name of a picture's file from those of the other sets."""
+        return "" if self.of == 1 else f"-{self.place}"
+
+    @property
+    def apart(self) -> str:
+        """Why there are other sets, as a sentence after another one; empty where there are none."""
+        why = listed([WORDS.get(field, field) for field in self.why])
+        return f" Apart because these differ: {why}." if why else ""
+
+    @property
+    def first(self) -> Row:
+        """One of the records, for what all share."""
+        return {str(field): value for field, value in self.records.iloc[0].items()}
+
+    @property
+    def train_length(self) -> int | None:
+        """Tokens of a training context."""
+        return None if absent(self.first["train_length"]) else int(self.first["train_length"])
+
+    def variants(self, comparison: Comparison) -> list[str]:
+        """The variants with records, in the comparison's order."""
+        return [name for name in comparison.variants if (self.records["variant"] == name).any()]
+
+    def at(self, **fields: object) -> pd.DataFrame:
+        """The records that have these values."""
+        chosen = self.records
+        for key, value in fields.items():
+            chosen = chosen[chosen[key] == value]
+        return chosen
+
+    def rows(self, **fields: object) -> list[Row]:
+        """:meth:`at`, a mapping each."""
+        columns = [str(field) for field in self.records.columns]
+        return [dict(zip(columns, row)) for row in self.at(**fields).itertuples(index=False, name=None)]
+
+    def lengths(self) -> list[int]:
+        """In rising order."""
+        return sorted({int(n) for n in self.records["length"]})
+
+
+@dataclass(frozen=True)
+class Group(Alike):
+    """Records of the final evaluation on one split."""
+
+    @property
+    def split(self) -> str:
+        """Of the text that was scored."""
+        return str(self.first["split"])
 
     @property
     def label(self) -> str:
         """The split's name, with the group's number where there are several."""
         name = self.split.capitalize()
         return name if self.of == 1 else f"{name}, table {self.place} of {self.of}"
+
+    @property
+    def tokenizers(self) -> list[str]:
+        """The tokenizers' hashes, in the order of the rows."""
+        return list(dict.fromkeys(str(value) for value in self.records[TOKENIZER]))
 
     @property
     def one_tokenizer(self) -> bool:
@@ -79,6 +197,13 @@ class Group:
     def of_tokenizer(self, tokenizer: str) -> pd.DataFrame:
         """The records made with one tokenizer."""
         return self.records[self.records[TOKENIZER].astype(str) == tokenizer]
+
+
+def like_groups(frame: pd.DataFrame) -> list[Group]:
+    """The records of :func:`records_frame` in groups of one split, validation first and then test."""
+    splits = [str(split) for split in dict.fromkeys(frame["split"])]
+    splits.sort(key=lambda s: (SPLITS.index(s) if s in SPLITS else len(SPLITS), s))
+    return [group for split in splits for group in Group.sets(frame[frame["split"] == split], "perplexity")]
 
 
 def debiased(group: Group) -> Group | None:
@@ -97,37 +222,26 @@ def debiased(group: Group) -> Group | None:
     return replace(group, records=records.assign(**figures))
 
 
-def flatten_record(run: Run, record: Row) -> Row:
+def flatten_record(record: Row, variant: str, seed: int) -> Row:
     """A record with its passport's fields beside it, and the run it is of."""
     flat = {key: value for key, value in record.items() if key != "passport"}
     passport = {key: value for key, value in (record.get("passport") or {}).items() if key not in flat}
-    return {**passport, **flat, "variant": run.variant, "seed": run.seed}
+    return {**passport, **flat, "variant": variant, "seed": seed}
 
 
-def records_frame(runs: Sequence[Run]) -> pd.DataFrame:
-    """Every record of every finished run, one row each."""
-    rows = [flatten_record(run, record) for run in runs if run.results for record in run.results.get("records", [])]
-    columns = ["variant", "seed", "split", *LIKE, TOKENIZER, *METRICS]
-    frame = pd.DataFrame(rows, dtype=object).reindex(
-        columns=list(dict.fromkeys([*columns, *(k for r in rows for k in r)]))
-    )
-    frame[list(METRICS)] = frame[list(METRICS)].astype("float64")
-    return frame
+def frame_of(rows: Sequence[Row], columns: Iterable[str] = (), figures: Iterable[str] = ()) -> pd.DataFrame:
+    """A row a record; first these ``columns``, whether or not a record has them, and ``figures`` as floats."""
+    order = dict.fromkeys([*columns, *(key for row in rows for key in row)])
+    frame = pd.DataFrame(rows, dtype=object).reindex(columns=list(order))
+    return frame.astype(dict.fromkeys(figures, "float64"))
 
 
-def like_groups(frame: pd.DataFrame) -> list[Group]:
-    """Cut the records into groups of one split that agree in :data:`LIKE`, validation first and then test."""
-    groups: list[Group] = []
-    splits = [str(split) for split in dict.fromkeys(frame["split"])]
-    for split in sorted(splits, key=lambda s: (SPLITS.index(s) if s in SPLITS else len(SPLITS), s)):
-        records = frame[frame["split"] == split]
-        keys = [
-            tuple(None if absent(value) else value for value in row)
-            for row in records[list(LIKE)].itertuples(index=False)
-        ]
-        distinct = list(dict.fromkeys(keys))
-        why = tuple(field for i, field in enumerate(LIKE) if len({key[i] for key in distinct}) > 1)
-        for place, key in enumerate(distinct):
-            same = records[[other == key for other in keys]]
-            groups.append(Group(split, place + 1, len(distinct), same, why))
-    return groups
+def records_frame(runs: Iterable[Run]) -> pd.DataFrame:
+    """Every record of the final evaluation of every finished run, one row each."""
+    rows = [
+        flatten_record(record, run.variant, run.seed)
+        for run in runs
+        if run.results
+        for record in run.results.get("records", [])
+    ]
+    return frame_of(rows, ("variant", "seed", "split", *FIELDS["perplexity"], TOKENIZER, *METRICS), METRICS)

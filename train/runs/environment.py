@@ -1,4 +1,4 @@
-"""What a figure was made with: versions, commit, machine."""
+"""What a figure was made with: model, versions, commit, machine."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ import subprocess
 import sys
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
+if TYPE_CHECKING:  # slow to import, and the first thing that every command imports is this file
+    from ...models import Counts
+
 THREADS = "LMZOO_THREADS"
-
-
 JOBS = "LMZOO_JOBS"
+PACKAGES = ("lmzoo", "torch", "lightning", "transformers", "tokenizers", "datasets", "numpy", "torchmetrics")
 
 
 def limit_threads() -> None:
     """Hold PyTorch to the budget that this process was started with, if any."""
     budget = granted()["threads"]
     if budget is not None:
-        import torch
-
         torch.set_num_threads(budget)
 
 
@@ -31,9 +31,6 @@ def granted() -> dict[str, int | None]:
     """The budget that this process was started with, for ``environment.json``: threads, and jobs at once."""
     found = {"threads": os.environ.get(THREADS, ""), "jobs": os.environ.get(JOBS, "")}
     return {name: int(text) if text.isdecimal() and int(text) else None for name, text in found.items()}
-
-
-PACKAGES = ("lmzoo", "torch", "lightning", "transformers", "tokenizers", "datasets", "numpy", "torchmetrics")
 
 
 def versions() -> dict[str, str]:
@@ -53,17 +50,47 @@ def commit() -> str | None:
     try:
         if not (root / ".git").exists():
             return None
-        head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=root, capture_output=True, text=True, check=True)
-        changed = subprocess.run(
-            ["git", "status", "--porcelain", "--untracked-files=no"],
-            cwd=root,
-            capture_output=True,
-            text=True,
-            check=True,
+        head, changed = (
+            subprocess.run(["git", *words], cwd=root, capture_output=True, text=True, check=True).stdout.strip()
+            for words in (("rev-parse", "HEAD"), ("status", "--porcelain", "--untracked-files=no"))
         )
     except (OSError, subprocess.CalledProcessError):
         return None
-    return head.stdout.strip() + ("+changes" if changed.stdout.strip() else "")
+    return head + ("+changes" if changed else "")
+
+
+def counted(counts: Counts) -> dict[str, int]:
+    """The sizes of a model, as a passport has them."""
+    return {
+        "parameters": counts.total,
+        "embedding_parameters": counts.embedding,
+        "head_parameters": counts.head,
+        "tied_parameters": counts.tied,
+        "head_table_bytes": counts.head_table_bytes,
+    }
+
+
+def model_passport(
+    counts: Counts, *, train_length: int, dtype: str, seed: int, start: dict[str, Any] | None = None
+) -> dict[str, Any]:
+    """The part of a passport that the text has no say in: model, precision, code, and what training started from.
+
+    Args:
+        counts: of the model's parameters.
+        train_length: tokens of a training context.
+        dtype: the precision that figures were computed in.
+        seed: of training.
+        start: ``init_from.json`` of a run that started from another one.
+    """
+    return {
+        "train_length": train_length,
+        "dtype": dtype,
+        "seed": seed,
+        **counted(counts),
+        "versions": versions(),
+        "commit": commit(),
+        **({"init_from": start["folder"], "init_from_sha256": start["sha256"]} if start else {}),
+    }
 
 
 def environment() -> dict[str, Any]:

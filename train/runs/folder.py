@@ -84,22 +84,18 @@ class RunFolder:
         return self.results_file.is_file()
 
     def results(self) -> dict[str, Any]:
-        """The content of ``results.json``."""
-        try:
-            loaded: dict[str, Any] = json.loads(self.results_file.read_text(encoding="utf-8"))
-        except (OSError, json.JSONDecodeError) as error:
-            raise ConfigError(
-                f"cannot be read: {error}; delete it to finish the run again", place=str(self.results_file)
-            ) from None
-        return loaded
+        return self._read(self.results_file, "; delete it to finish the run again")
 
     def origin(self) -> dict[str, Any]:
-        """The content of ``init_from.json``."""
+        return self._read(self.origin_file)
+
+    @staticmethod
+    def _read(file: Path, remedy: str = "") -> dict[str, Any]:
         try:
-            loaded: dict[str, Any] = json.loads(self.origin_file.read_text(encoding="utf-8"))
+            content: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
         except (OSError, json.JSONDecodeError) as error:
-            raise ConfigError(f"cannot be read: {error}", place=str(self.origin_file)) from None
-        return loaded
+            raise ConfigError(f"cannot be read: {error}{remedy}", place=str(file)) from None
+        return content
 
     def begin(self, config: Config) -> Path | None:
         """Make or take up the folder; returns the checkpoint to resume from, or None at the start.

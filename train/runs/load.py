@@ -1,11 +1,12 @@
-"""What a report is made from: the folders of a comparison, read back as they lie there."""
+"""What a report is made from: the folders of a comparison, or what was collected of them, read back."""
 
 from __future__ import annotations
 
+import gzip
 import json
 import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -14,8 +15,7 @@ from ...errors import ConfigError
 from ..config import load_yaml
 from ..figures.formats import listed
 from ..figures.statistics.family import EFFECT
-from ..storage import read_lines
-from .archive import archived_runs, is_archive
+from ..storage import read_lines, write_atomically
 from .evaluation_files import PROBES_FILE, RECORDS_FILE, read_probe, read_records
 
 State = Literal["finished", "failed", "unfinished"]
@@ -24,6 +24,8 @@ Row = dict[str, Any]
 COMPARISON_FILE = "comparison.yaml"
 ANALYSIS_FILE = "analysis.jsonl"
 SPEED_FILE = "speed.jsonl"
+TRIALS_FILE = "tuning.jsonl.gz"
+_SEEDS = "seed-*.jsonl.gz"
 
 
 @dataclass(frozen=True)
@@ -80,7 +82,6 @@ class Run:
         return f"{text} (first seen in {layer})" if layer else text
 
     def rows(self, split: str) -> list[Row]:
-        """The metric rows of one split."""
         return [row for row in self.metrics if row["split"] == split]
 
 
@@ -121,7 +122,6 @@ class Comparison:
 
     @property
     def finished(self) -> list[Run]:
-        """The runs that have results."""
         return [run for run in self.runs if run.state == "finished"]
 
     @property
@@ -144,6 +144,58 @@ def load_runs(output: Path) -> list[Run]:
         if folder.is_dir() and number.isdecimal():
             found.append(load_run(folder))
     return sorted(found, key=lambda run: (run.variant, run.seed))
+
+
+# -- archives: runs without their weights, many in a file, the form in which comparisons are published ----------------
+
+
+def seed_file(output: Path, seed: int) -> Path:
+    """Where the runs of one seed lie: another seed is another file, and leaves this one as it is."""
+    return output / f"seed-{seed}.jsonl.gz"
+
+
+def is_archive(output: Path) -> bool:
+    """Whether a comparison's folder holds archived runs."""
+    return any(output.glob(_SEEDS))
+
+
+def archived_runs(output: Path) -> list[Row]:
+    """Every archived run, a mapping of the fields of :class:`Run` but ``folder``, in no order.
+
+    Raises:
+        ConfigError: a file cannot be read as JSON Lines with variant and seed.
+    """
+    return [row for file in sorted(output.glob(_SEEDS)) for row in read_archive(file)]
+
+
+def archived_trials(output: Path) -> list[Row]:
+    """Every archived trial of a learning rate: the fields of its run, and its ``rate``."""
+    return read_archive(output / TRIALS_FILE)
+
+
+def read_archive(file: Path) -> list[Row]:
+    """The lines of an archive, each one run; none where there is no file.
+
+    Raises:
+        ConfigError: it is no gzip file, or a line of it is not one JSON object with variant and seed.
+    """
+    if not file.is_file():
+        return []
+    try:
+        lines = gzip.decompress(file.read_bytes()).decode("utf-8").splitlines()
+        rows = [json.loads(line) for line in lines]
+    except (OSError, EOFError, ValueError) as error:
+        raise ConfigError(f"expected gzipped JSON Lines: {error}", place=str(file)) from None
+    for number, row in enumerate(rows, start=1):
+        if not (isinstance(row, dict) and {"variant", "seed", "config", "metrics"} <= row.keys()):
+            raise ConfigError("expected a run with its variant, seed, config and metrics", place=f"{file}:{number}")
+    return rows
+
+
+def write_archive(file: Path, rows: Iterable[Mapping[str, Any]]) -> None:
+    """One line a run, whole or not at all. The same runs give the same bytes: no time and no name is in the file."""
+    text = "".join(json.dumps(row, allow_nan=False, ensure_ascii=False) + "\n" for row in rows)
+    write_atomically(file, gzip.compress(text.encode("utf-8"), mtime=0))
 
 
 def load_archived(output: Path) -> list[Run]:

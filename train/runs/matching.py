@@ -1,10 +1,10 @@
-"""TODO."""
+"""Equal budgets: the feed-forward width or the depth at which a model costs what another one costs."""
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -14,14 +14,8 @@ from ...models.parts import class_path_of, split
 from ..config import Config
 
 BUDGETS = {"parameters": "parameters", "flops": "training FLOPs a token"}
-
-
 SCOPES = ("total", "body")
-
-
 SIZES = {"feed_forward": "feed-forward width", "depth": "number of layers"}
-
-
 # The key that each size is written to.
 KEYS = {"feed_forward": "model.feed_forward.init_args.hidden", "depth": "model.n_layers"}
 
@@ -69,10 +63,6 @@ class Matching:
     def describe(self) -> str:
         """What is equal, in words, such as ``parameters of the body``."""
         return BUDGETS[self.budget] + (" of the body" if self.of == "body" else "")
-
-    def as_dict(self) -> Config:
-        """The settings as a comparison file holds them."""
-        return asdict(self)
 
     def cost(self, counts: Counts, context_length: int) -> float:
         """C of a counted model; a whole number."""

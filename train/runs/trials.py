@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ...errors import require
 from ..config import Config
 from ..data.corpus import at_least
-from .archive import archived_trials, is_archive
-from .load import Comparison, Run, load_run, number
+from .load import Comparison, Run, archived_trials, is_archive, load_run, number
 
 TUNING_FOLDER = "tuning"
 # The key of a run's configuration that is tuned.
@@ -53,10 +52,6 @@ class Tuning:
         require(real, "fraction", "a share of the training documents, between 0 and 1", self.fraction)
         if self.max_steps is not None:
             at_least("max_steps", self.max_steps, 1)
-
-    def as_dict(self) -> Config:
-        """The settings as a comparison file holds them."""
-        return asdict(self) | {"learning_rates": list(self.learning_rates)}
 
     def overrides(self, rate: float) -> Config:
         """What a trial changes in its variant's configuration, its seed apart."""

@@ -10,7 +10,8 @@ from torch import Tensor
 from ....errors import require
 from ...common.unit_length import unit_length
 from ..visibility import Visibility
-from .kernel import ACTIVATIONS, attend
+from .kernel import ACTIVATIONS, Problem
+from .operator import attend
 
 
 def softplus_attention(
@@ -68,18 +69,18 @@ def softplus_attention(
     if score_factor is not None:
         scale = scale * score_factor.to(dtype)[:, None, None]
     powers = None if power is None else torch.as_tensor(power, dtype=dtype, device=query.device).expand(n_heads)
-    y = attend(
-        unit_length(query.to(dtype), scale),
-        unit_length(key.to(dtype)),
+    problem = Problem(
+        query=unit_length(query.to(dtype), scale),
+        key=unit_length(key.to(dtype)),
         # A view would be copied forward and again backward, and keep the projection that it is cut from.
-        value.to(dtype).contiguous(),
-        powers,
-        count,
-        key_mask,
+        value=value.to(dtype).contiguous(),
+        power=powers,
+        counts=count,
+        key_mask=key_mask,
         activation=activation,
         free_rows=free_rows,
     )
-    return y.to(value.dtype)
+    return attend(problem).to(value.dtype)
 
 
 def _check(

@@ -1,15 +1,149 @@
-"""The kernel of softplus attention: strips of query rows against all their keys, forward and backward."""
+"""The kernel of softplus attention for any device: strips of query rows against all their keys."""
 
 from __future__ import annotations
 
 import math
 from functools import cache
-from typing import Any
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from ..strips import Strip, Strips
+
+ACTIVATIONS = ("softplus", "exp", "sigmoid", "relu")
+
+_LOG2_E = 1.0 / math.log(2.0)
+
+
+class Problem(NamedTuple):
+    """What a kernel of softplus attention is given: scaled queries and unit keys, all of one type, float32 or float64.
+
+    Attributes:
+        query: (B, H, Tq, dh); q.k is the score s itself.
+        key: (B, G, Tk, dh).
+        value: (B, G, Tk, dv).
+        power: (H,), or None for A instead of B.
+        counts: N_i, (B or 1, Tq).
+        key_mask: (B, Tk) bool or None.
+        activation: one of :data:`ACTIVATIONS`.
+        free_rows: as in :func:`softplus_attention`.
+    """
+
+    query: Tensor
+    key: Tensor
+    value: Tensor
+    power: Tensor | None
+    counts: Tensor
+    key_mask: Tensor | None
+    activation: str
+    free_rows: int
+
+    def outputs(self) -> tuple[Tensor, Tensor]:
+        """Memory for y and for the statistics of its rows; see :func:`forward`."""
+        shape = self.query.shape[:3]
+        return self.value.new_empty(*shape, self.value.size(3)), self.query.new_empty(3, *shape)
+
+    def strips(self, n_buffers: int) -> Strips:
+        """The strips of the problem."""
+        return Strips(self.query, self.key, self.value, self.counts, self.key_mask, n_buffers=n_buffers)
+
+
+def forward(problem: Problem) -> tuple[Tensor, Tensor]:
+    """(y, statistics): y (B, H, Tq, dv), and per row t, 1 / (max phi - t) and 1 / sum W, (3, B, H, Tq).
+
+    W is homogeneous, so that relu(N A - 1)^p and relu((phi - t) / (max phi - t))^p, t = sum phi / N, give the same B.
+    The second form stays in [0, 1]; t is called the threshold, 1 / (max phi - t) the factor. A row whose phi are equal,
+    or LSSA's, has W = phi, t = 0 and factor 0.
+    """
+    y, statistics = problem.outputs()
+    with torch.autocast(problem.query.device.type, enabled=False):
+        strips = problem.strips(n_buffers=2)
+        powers = None if problem.power is None else Powers(problem.power)
+        rows_of_y, rows_of_statistics = strips.per_query(y), [strips.per_query(s[..., None]) for s in statistics]
+        for strip in strips:
+            w, other = strip.buffers
+            strip.scores(other)
+            _activate(other, w, problem.activation)
+            total = w.sum(dim=-1, keepdim=True)
+            if powers is None:
+                threshold = factor = torch.zeros_like(total)
+                norm = strip.fill_empty(w, total)
+            else:
+                threshold, factor = _threshold(strip, w, total, problem.free_rows)
+                flat = (factor <= 0).squeeze(-1)
+                kept = w[flat]
+                _excess(w, threshold, factor)
+                w = powers.raised(w, strip, 0, out=other)
+                norm = w.sum(dim=-1, keepdim=True)
+                if len(kept):
+                    w[flat] = kept
+                    norm = strip.fill_empty(w, torch.where(flat[..., None], total, norm))
+            inverse = norm.reciprocal()
+            strip.write(rows_of_y, strip.times_value(w).mul_(inverse))
+            for rows, values in zip(rows_of_statistics, (threshold, factor, inverse)):
+                strip.write(rows, values)
+    return y, statistics
+
+
+def gradients(
+    gradient: Tensor, y: Tensor, statistics: Tensor, problem: Problem, *, on_power: bool
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Gradients by query, key, value and power.
+
+    With g = dL/dy, Z = sum W, x = relu(phi - t) f, f the factor, and rows that were thresholded::
+
+        dx_j = p x_j^(p-1) (g.v_j - g.y) / Z
+        dphi_j = f (dx_j - sum_k dx_k / N)       since t = sum phi / N; the sum is left out where t = 0
+        ds_j = phi'(s_j) dphi_j
+
+    Rows with W = phi: dphi_j = (g.v_j - g.y) / Z. That f itself depends on phi does not matter: B is free of it.
+    """
+    query, key, value = problem[:3]
+    dquery = query.new_empty(query.shape)
+    dkey, dvalue = (query.new_zeros(z.shape) for z in (key, value))
+    dpower = query.new_zeros(query.size(1) if on_power else 0, dtype=torch.float64)
+    with torch.autocast(query.device.type, enabled=False):
+        strips = problem.strips(n_buffers=4 if on_power else 3)
+        powers = None if problem.power is None else Powers(problem.power)
+        rows_of = [strips.per_query(z) for z in (gradient, y, *(s[..., None] for s in statistics))]
+        rows_of_dquery = strips.per_query(dquery)
+        dkeys, dvalues = dkey.flatten(0, 1), dvalue.flatten(0, 1)
+        for strip in strips:
+            g, out, threshold, factor, inverse = (strip.read(rows) for rows in rows_of)
+            ds, w, dw = strip.buffers[:3]
+            strip.scores(ds)
+            _activate_and_derive(ds, w, problem.activation)
+            mean = (g * out).sum(dim=-1, keepdim=True)
+            if powers is None:
+                strip.fill_empty(w, w.sum(dim=-1, keepdim=True))
+                strip.add_transposed_product(dvalues, w, g * inverse)
+                strip.gradient_of_weights(g * inverse, out=dw).sub_(mean * inverse)
+                ds.mul_(dw)
+            else:
+                flat = (factor <= 0).squeeze(-1)
+                kept = w[flat]
+                _excess(w, threshold, factor)
+                x_log_x = torch.xlogy(w, w, out=strip.buffers[3]) if on_power else None
+                dx = powers.raised(w, strip, -1, out=dw)
+                w.mul_(dx)
+                slope = powers.of(strip) * factor * inverse
+                if len(kept):
+                    w[flat] = kept
+                    dx[flat] = torch.ones_like(kept)
+                    strip.fill_empty(w, w.sum(dim=-1, keepdim=True))
+                    slope = torch.where(flat[..., None], inverse, slope)
+                strip.add_transposed_product(dvalues, w, g * inverse)
+                dx.mul_(strip.gradient_of_weights(g * slope, out=w).sub_(mean * slope))
+                if x_log_x is not None:
+                    of_row = x_log_x.mul_(dx).sum(dim=-1, keepdim=True) / powers.of(strip) / factor
+                    powers.accumulate(dpower, of_row.masked_fill_(flat[..., None], 0.0), strip)
+                dx.sub_(dx.sum(dim=-1, keepdim=True).div_(strip.count).mul_(threshold > 0))
+                ds.mul_(dx)
+            strip.write(rows_of_dquery, strip.times_key(ds))
+            strip.add_transposed_product(dkeys, ds, strip.query)
+    return dquery, dkey, dvalue, dpower.to(query.dtype)
+
 
 # Beyond this, log and exp are faster than so many passes.
 _LARGEST_INTEGER = 64
@@ -68,178 +202,6 @@ def _steps(n: int) -> tuple[int, ...]:
     return min([*ways, (*_steps(n - 1), 1)], key=len)
 
 
-ACTIVATIONS = ("softplus", "exp", "sigmoid", "relu")
-
-_LOG2_E = 1.0 / math.log(2.0)
-
-
-def attend(
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    power: Tensor | None,
-    count: Tensor,
-    key_mask: Tensor | None,
-    *,
-    activation: str,
-    free_rows: int,
-) -> Tensor:
-    """Y = B v of softplus attention from scaled queries and unit keys, all of one type, float32 or float64.
-
-    Args:
-        query: (B, H, Tq, dh); q.k is the score s itself.
-        key: (B, G, Tk, dh).
-        value: (B, G, Tk, dv).
-        power: (H,), or None for A instead of B.
-        count: N_i, (B or 1, Tq).
-        key_mask: (B, Tk) bool or None.
-        activation: one of :data:`ACTIVATIONS`.
-        free_rows: as in :func:`softplus_attention`.
-    """
-    y: Tensor = _forward(query, key, value, power, count, key_mask, activation, free_rows)[0]
-    return y
-
-
-# Operators of their own, so that torch.compile keeps them whole instead of unrolling the strips.
-@torch.library.custom_op("lmzoo::softplus_attention", mutates_args=())
-def _forward(
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    power: Tensor | None,
-    count: Tensor,
-    key_mask: Tensor | None,
-    activation: str,
-    free_rows: int,
-) -> tuple[Tensor, Tensor]:
-    """(y, statistics): per row the threshold t, the factor 1 / (max phi - t) and 1 / sum W; (3, B, H, Tq).
-
-    W is homogeneous, so that relu(N A - 1)^p and relu((phi - t) / (max phi - t))^p, t = sum phi / N, give the same B.
-    The second form stays in [0, 1]. A row whose phi are equal, or LSSA's, has W = phi, t = 0 and factor 0.
-    """
-    fused = _triton(query, value, activation)
-    if fused is not None:
-        of_fused: tuple[Tensor, Tensor] = fused.forward(
-            query, key, value, power, count, key_mask, activation, free_rows
-        )
-        return of_fused
-    y, statistics = _outputs(query, value)
-    with torch.autocast(query.device.type, enabled=False):
-        strips = Strips(query, key, value, count, key_mask, n_buffers=2)
-        powers = None if power is None else Powers(power)
-        rows_of_y, rows_of_statistics = strips.per_query(y), [strips.per_query(s[..., None]) for s in statistics]
-        for strip in strips:
-            w, other = strip.buffers
-            strip.scores(other)
-            _activate(other, w, activation)
-            total = w.sum(dim=-1, keepdim=True)
-            if powers is None:
-                threshold = factor = torch.zeros_like(total)
-                norm = strip.fill_empty(w, total)
-            else:
-                threshold, factor = _threshold(strip, w, total, free_rows)
-                flat = (factor <= 0).squeeze(-1)
-                kept = w[flat]
-                _excess(w, threshold, factor)
-                w = powers.raised(w, strip, 0, out=other)
-                norm = w.sum(dim=-1, keepdim=True)
-                if len(kept):
-                    w[flat] = kept
-                    norm = strip.fill_empty(w, torch.where(flat[..., None], total, norm))
-            inverse = norm.reciprocal()
-            strip.write(rows_of_y, strip.times_value(w).mul_(inverse))
-            for rows, values in zip(rows_of_statistics, (threshold, factor, inverse)):
-                strip.write(rows, values)
-    return y, statistics
-
-
-@torch.library.custom_op("lmzoo::softplus_attention_backward", mutates_args=())
-def _gradients(
-    gradient: Tensor,
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    power: Tensor | None,
-    count: Tensor,
-    key_mask: Tensor | None,
-    y: Tensor,
-    statistics: Tensor,
-    activation: str,
-    free_rows: int,
-    on_power: bool,
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Gradients by query, key, value and power.
-
-    With g = dL/dy, Z = sum W, x = relu(phi - t) f, f the factor, and rows that were thresholded::
-
-        dx_j = p x_j^(p-1) (g.v_j - g.y) / Z
-        dphi_j = f (dx_j - sum_k dx_k / N)       since t = sum phi / N; the sum is left out where t = 0
-        ds_j = phi'(s_j) dphi_j
-
-    Rows with W = phi: dphi_j = (g.v_j - g.y) / Z. That f itself depends on phi does not matter: B is free of it.
-    """
-    fused = None if on_power else _triton(query, value, activation)
-    if fused is not None:
-        return (
-            *fused.gradients(gradient, query, key, value, power, count, key_mask, y, statistics, activation),
-            query.new_empty(0),
-        )
-    dquery = query.new_empty(query.shape)
-    dkey, dvalue = (query.new_zeros(z.shape) for z in (key, value))
-    dpower = query.new_zeros(query.size(1) if on_power else 0, dtype=torch.float64)
-    with torch.autocast(query.device.type, enabled=False):
-        strips = Strips(query, key, value, count, key_mask, n_buffers=4 if on_power else 3)
-        powers = None if power is None else Powers(power)
-        rows_of = [strips.per_query(z) for z in (gradient, y, *(s[..., None] for s in statistics))]
-        rows_of_dquery = strips.per_query(dquery)
-        dkeys, dvalues = dkey.flatten(0, 1), dvalue.flatten(0, 1)
-        for strip in strips:
-            g, out, threshold, factor, inverse = (strip.read(rows) for rows in rows_of)
-            ds, w, dw = strip.buffers[:3]
-            strip.scores(ds)
-            _activate_and_derive(ds, w, activation)
-            mean = (g * out).sum(dim=-1, keepdim=True)
-            if powers is None:
-                strip.fill_empty(w, w.sum(dim=-1, keepdim=True))
-                strip.add_transposed_product(dvalues, w, g * inverse)
-                strip.gradient_of_weights(g * inverse, out=dw).sub_(mean * inverse)
-                ds.mul_(dw)
-            else:
-                flat = (factor <= 0).squeeze(-1)
-                kept = w[flat]
-                _excess(w, threshold, factor)
-                x_log_x = torch.xlogy(w, w, out=strip.buffers[3]) if on_power else None
-                dx = powers.raised(w, strip, -1, out=dw)
-                w.mul_(dx)
-                slope = powers.of(strip) * factor * inverse
-                if len(kept):
-                    w[flat] = kept
-                    dx[flat] = torch.ones_like(kept)
-                    strip.fill_empty(w, w.sum(dim=-1, keepdim=True))
-                    slope = torch.where(flat[..., None], inverse, slope)
-                strip.add_transposed_product(dvalues, w, g * inverse)
-                dx.mul_(strip.gradient_of_weights(g * slope, out=w).sub_(mean * slope))
-                if x_log_x is not None:
-                    of_row = x_log_x.mul_(dx).sum(dim=-1, keepdim=True) / powers.of(strip) / factor
-                    powers.accumulate(dpower, of_row.masked_fill_(flat[..., None], 0.0), strip)
-                dx.sub_(dx.sum(dim=-1, keepdim=True).div_(strip.count).mul_(threshold > 0))
-                ds.mul_(dx)
-            strip.write(rows_of_dquery, strip.times_key(ds))
-            strip.add_transposed_product(dkeys, ds, strip.query)
-    return dquery, dkey, dvalue, dpower.to(query.dtype)
-
-
-def _triton(query: Tensor, value: Tensor, activation: str) -> Any:
-    """The module of fused kernels where they serve, else None."""
-    if query.device.type != "cuda":
-        return None
-    try:
-        from . import triton as softplus_triton
-    except ImportError:
-        return None
-    return softplus_triton if softplus_triton.serves(query, value, activation) else None
-
-
 def _activate(s: Tensor, phi: Tensor, activation: str) -> None:
     """Phi of the scores; hidden scores are -inf, which every activation sends to 0."""
     if activation == "softplus":
@@ -290,60 +252,3 @@ def _threshold(strip: Strip, phi: Tensor, total: Tensor, free_rows: int) -> tupl
 def _excess(phi: Tensor, threshold: Tensor, factor: Tensor) -> None:
     """relu(phi - t) f in place of phi: in [0, 1], 0 in rows of factor 0."""
     phi.sub_(threshold).relu_().mul_(factor)
-
-
-def _outputs(query: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
-    y = value.new_empty(*query.shape[:3], value.size(3))
-    return y, query.new_empty(3, *query.shape[:3])
-
-
-@_forward.register_fake
-def _forward_fake(
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    power: Tensor | None,
-    count: Tensor,
-    key_mask: Tensor | None,
-    activation: str,
-    free_rows: int,
-) -> tuple[Tensor, Tensor]:
-    return _outputs(query, value)
-
-
-@_gradients.register_fake
-def _gradients_fake(
-    gradient: Tensor,
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    power: Tensor | None,
-    count: Tensor,
-    key_mask: Tensor | None,
-    y: Tensor,
-    statistics: Tensor,
-    activation: str,
-    free_rows: int,
-    on_power: bool,
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    dquery, dkey, dvalue = (query.new_empty(z.shape) for z in (query, key, value))
-    return dquery, dkey, dvalue, query.new_empty(query.size(1) if on_power else 0)
-
-
-def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
-    query, key, value, power, count, key_mask, ctx.activation, ctx.free_rows = inputs
-    ctx.mark_non_differentiable(output[1])
-    ctx.set_materialize_grads(False)
-    ctx.save_for_backward(query, key, value, power, count, key_mask, *output)
-
-
-def _backward(ctx: Any, gradient: Tensor | None, _: None) -> tuple[Tensor | None, ...]:
-    if gradient is None:
-        return (None,) * 8
-    *_inputs, y, statistics = ctx.saved_tensors
-    on_power = ctx.needs_input_grad[3]
-    given = _gradients(gradient, *_inputs, y, statistics, ctx.activation, ctx.free_rows, on_power)
-    return *given[:3], given[3] if on_power else None, None, None, None, None
-
-
-_forward.register_autograd(_backward, setup_context=_save)

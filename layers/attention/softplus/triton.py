@@ -1,9 +1,9 @@
 # mypy: ignore-errors
 """The kernels of softplus attention for CUDA, in Triton: two passes over the keys, no strip ever in memory.
 
-They take and give what the operators of ``softplus_strips`` do, which call them on CUDA where they serve. A row's
-maximum of phi is known after the first pass, so the second needs no rescaling. Products are IEEE float32: a power of 15
-would make much of TF32's rounding.
+They take and give what the functions of ``kernel.py`` do, and ``operator.py`` calls them on CUDA where they serve. A
+row's maximum of phi is known after the first pass, so the second needs no rescaling. Products are IEEE float32: a power
+of 15 would make much of TF32's rounding.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import torch
 import triton
 from torch import Tensor
 
+from .kernel import Problem
 from .triton_kernels import forward_kernel, key_kernel, row_kernel
 
 _BLOCK = 32
@@ -26,41 +27,21 @@ def serves(query: Tensor, value: Tensor, activation: str) -> bool:
     return query.dtype == torch.float32 and max(query.size(-1), value.size(-1)) <= _WIDEST and activation != "exp"
 
 
-def forward(
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    power: Tensor | None,
-    count: Tensor,
-    key_mask: Tensor | None,
-    activation: str,
-    free_rows: int,
-) -> tuple[Tensor, Tensor]:
+def forward(problem: Problem) -> tuple[Tensor, Tensor]:
     """(y, statistics), as the strips compute them, but with factor -1 in rows whose weights are all 0."""
-    y = value.new_empty(*query.shape[:3], value.size(3))
-    statistics = query.new_empty(3, *query.shape[:3])
-    call = _Call(query, key, value, power, count, key_mask, activation)
+    y, statistics = problem.outputs()
+    call, query = _Call(problem), problem.query
     grid = (triton.cdiv(query.size(2), _BLOCK), query.size(0) * query.size(1))
-    forward_kernel[grid](*call.tensors, y, statistics, *call.sizes, free_rows, **call.constants)
+    forward_kernel[grid](*call.tensors, y, statistics, *call.sizes, problem.free_rows, **call.constants)
     return y, statistics
 
 
-def gradients(
-    gradient: Tensor,
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    power: Tensor | None,
-    count: Tensor,
-    key_mask: Tensor | None,
-    y: Tensor,
-    statistics: Tensor,
-    activation: str,
-) -> tuple[Tensor, Tensor, Tensor]:
+def gradients(gradient: Tensor, y: Tensor, statistics: Tensor, problem: Problem) -> tuple[Tensor, Tensor, Tensor]:
     """Gradients by query, key and value."""
+    query, key, value = problem[:3]
     dquery, dkey, dvalue = (query.new_empty(z.shape) for z in (query, key, value))
     of_rows = query.new_empty(2, *query.shape[:3])
-    call = _Call(query, key, value, power, count, key_mask, activation)
+    call = _Call(problem)
     gradient = gradient.contiguous()
     grid = (triton.cdiv(query.size(2), _BLOCK), query.size(0) * query.size(1))
     row_kernel[grid](*call.tensors, gradient, y, statistics, of_rows, dquery, *call.sizes, **call.constants)
@@ -72,16 +53,8 @@ def gradients(
 class _Call:
     """What every kernel is given first."""
 
-    def __init__(
-        self,
-        query: Tensor,
-        key: Tensor,
-        value: Tensor,
-        power: Tensor | None,
-        count: Tensor,
-        key_mask: Tensor | None,
-        activation: str,
-    ) -> None:
+    def __init__(self, problem: Problem) -> None:
+        query, key, value, power, count, key_mask, activation, _ = problem
         batch, n_heads, n_queries, width = query.shape
         powers = count.new_ones(n_heads) if power is None else power.contiguous()
         mask = count if key_mask is None else key_mask.to(torch.int8).contiguous()

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from ....errors import ArgumentError, require
-from ...common.corpus_statistics import CorpusStatistics
-
-if TYPE_CHECKING:
-    from .vq_logits_head import VQLogitsHead
-
+from ...common.part import Part
 
 _UNKNOWN = -1
 
 
-class TokenCodes(nn.Module):
+class TokenCodes(Part):
     """A mapping from V tokens to K codes, as integer buffers, which no change of type can blur.
 
     Saved with the model, as 2 V integers of 32 bits: mapping (V,), the code of each token, -1 where it is not known
@@ -150,18 +146,6 @@ class TokenCodes(nn.Module):
         }
 
 
-def _fitted(counts: Tensor) -> Tensor:
-    """Counts that 32 bits hold: as they are, or less their last bits."""
-    least, most = (int(c) for c in counts.aminmax())
-    require(least >= 0, "token_counts", "counts of at least 0", least)
-    excess = most.bit_length() - 31
-    return counts if excess <= 0 else torch.maximum(counts >> excess, (counts > 0).to(counts.dtype))
-
-
-def _derive(codes: TokenCodes, _: Any) -> None:
-    codes.derive_tables()
-
-
 def checked_counts(token_counts: Tensor, vocab_size: int) -> Tensor:
     """Counts from outside as (V,) int64 on the CPU.
 
@@ -176,21 +160,24 @@ def checked_counts(token_counts: Tensor, vocab_size: int) -> Tensor:
     return token_counts.detach().cpu().long()
 
 
-def mean_columns(head: VQLogitsHead) -> float:
+def mean_columns(mapping: Tensor, counts: Tensor) -> float:
     """sum_v p(v) n_M(v): the tokens of the target's code, none for a token alone in its code.
 
-    p(v) is the token's share of the training counts. Before these are known, Zipf's law over the ids stands for them,
-    p(v) in proportion to 1 / (v + 1); for ``kmeans`` and ``cooccurrence``, whose codes are not known then either, it is
-    an even V / K.
+    p(v) is the token's share of the training counts (V,); where these are all 0, Zipf's law over the ids stands for
+    them, p(v) in proportion to 1 / (v + 1).
     """
-    with torch.device("cpu"):  # also where a model is only counted, on the meta device
-        if head.codes.known:
-            mapping, counts = head.codes.mapping.cpu().long(), head.codes.counts.cpu()
-        elif head.mapping in ("kmeans", "cooccurrence"):
-            return head.vocab_size / head.codebook_size
-        else:
-            counts = head._own_counts()
-            mapping = head._codes_of(CorpusStatistics(counts))
-        share = counts.double() if bool(counts.any()) else 1.0 / torch.arange(1, head.vocab_size + 1).double()
-        sizes = torch.bincount(mapping)[mapping].double()
-        return float((share * sizes.masked_fill(sizes == 1, 0.0)).sum() / share.sum())
+    share = counts.double() if bool(counts.any()) else 1.0 / torch.arange(1, counts.numel() + 1).double()
+    sizes = torch.bincount(mapping)[mapping].double()
+    return float((share * sizes.masked_fill(sizes == 1, 0.0)).sum() / share.sum())
+
+
+def _fitted(counts: Tensor) -> Tensor:
+    """Counts that 32 bits hold: as they are, or less their last bits."""
+    least, most = (int(c) for c in counts.aminmax())
+    require(least >= 0, "token_counts", "counts of at least 0", least)
+    excess = most.bit_length() - 31
+    return counts if excess <= 0 else torch.maximum(counts >> excess, (counts > 0).to(counts.dtype))
+
+
+def _derive(codes: TokenCodes, _: Any) -> None:
+    codes.derive_tables()

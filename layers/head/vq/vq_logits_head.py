@@ -16,8 +16,8 @@ from ...common.full_precision import full_dtype, without_autocast
 from ..head import Head
 from ..row_forecast import RowForecast
 from . import code_mappings
-from . import sampling as code_sampling
 from .class_nll import class_log_softmax, class_nll
+from .sampling import draw, draw_by_code, draw_in_class, likeliest, most_frequent
 from .token_codes import TokenCodes, checked_counts, mean_columns
 from .vq_nll import check_target, code_nll, log_code_mass, within_nll
 
@@ -183,7 +183,7 @@ class VQLogitsHead(Head):
         self._check()
         dtype, mapping = full_dtype(hidden), self.codes.mapping
         with without_autocast(hidden):
-            logits = F.linear(hidden.to(dtype), self.codebook.to(dtype))
+            logits = self._code_logits(hidden)
             if self.within_code == "class_softmax":
                 log_code = torch.log_softmax(logits + self._log_mass(dtype), -1)
                 logits = F.linear(self._query(hidden.to(dtype)), self._rows().to(dtype))
@@ -215,7 +215,15 @@ class VQLogitsHead(Head):
         """
         require(temperature > 0.0, "temperature", "a number above 0", temperature)
         self._check()
-        return code_sampling.sample(self, hidden, temperature, generator)
+        if self.within_code == "class_softmax" and temperature != 1.0:
+            # tempering the whole distribution is not tempering its two factors
+            return draw(torch.softmax(self(hidden) / temperature, -1), generator)
+        logits = self._code_logits(hidden) / temperature
+        if self.within_code == "class_softmax":
+            code = draw(torch.softmax(logits + self._log_mass(logits.dtype), -1), generator)
+            return draw_in_class(self._query(hidden.to(logits.dtype)), self._rows(), code, self.codes, generator)
+        bias = self._bias(logits.dtype)
+        return draw_by_code(logits, None if bias is None else bias / temperature, self.codes, generator)
 
     @torch.no_grad()
     def greedy(self, hidden: Tensor) -> Tensor:
@@ -224,10 +232,13 @@ class VQLogitsHead(Head):
         Without V columns a row, but for ``class_softmax``.
         """
         self._check()
-        return code_sampling.greedy(self, hidden)
+        if self.within_code == "class_softmax":
+            return most_frequent(self(hidden), self.codes.counts)
+        logits = self._code_logits(hidden)
+        return likeliest(logits, self._bias(logits.dtype), self.codes)
 
     @property
-    def tie_counts(self) -> Tensor:
+    def tie_counts(self) -> Tensor:  # type: ignore[override]
         """(V,) int32: among tokens of equal logit the one with the highest count is to be taken."""
         return self.codes.counts
 
@@ -239,13 +250,23 @@ class VQLogitsHead(Head):
     def matmul_weights(self) -> int:
         """K d; for ``class_softmax`` also P, and the rows that a target's code has on average: :func:`mean_columns`.
 
-        An estimate until the training counts are known.
+        An estimate until the training counts are known; for ``kmeans`` and ``cooccurrence``, whose codes are not known
+        then either, from an even V / K.
         """
         weights = self.codebook_size * self.d_model
         if self.within_code == "class_softmax":
             of_map = 0 if self.map is None else self.map.numel()
-            weights += of_map + math.ceil(mean_columns(self)) * (self.rank or self.d_model)
+            weights += of_map + math.ceil(self._mean_columns()) * (self.rank or self.d_model)
         return weights
+
+    def _mean_columns(self) -> float:
+        with torch.device("cpu"):  # also where a model is only counted, on the meta device
+            if self.codes.known:
+                return mean_columns(self.codes.mapping.cpu().long(), self.codes.counts.cpu())
+            if self.mapping in ("kmeans", "cooccurrence"):
+                return self.vocab_size / self.codebook_size
+            counts = self._own_counts()
+            return mean_columns(self._codes_of(CorpusStatistics(counts)), counts)
 
     def _own_counts(self) -> Tensor:
         given = [0] * self.vocab_size if self.token_counts is None else self.token_counts
@@ -290,6 +311,12 @@ class VQLogitsHead(Head):
             return log_code_mass(self.codes.mapping, self.codebook_size, self.token_bias.to(dtype), dtype)
         log_sizes = self.codes.sizes().to(dtype).log()
         return log_sizes.clamp(max=0.0) if self.within_code == "unigram" else log_sizes
+
+    def _code_logits(self, hidden: Tensor) -> Tensor:
+        """L = C h, (..., K)."""
+        dtype = full_dtype(hidden)
+        with without_autocast(hidden):
+            return F.linear(hidden.to(dtype), self.codebook.to(dtype))
 
     def _rows(self) -> Tensor:
         if self.weight is None:

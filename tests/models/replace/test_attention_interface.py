@@ -9,8 +9,7 @@ import pytest
 import torch
 from lmzoo.errors import ArgumentError
 from lmzoo.layers import SoftplusAttention, reference
-from lmzoo.models import ATTENTION_IMPLEMENTATIONS
-from lmzoo.models.replace import replace_attention
+from lmzoo.models import ATTENTION_IMPLEMENTATIONS, replace_attention
 from torch import Tensor, nn
 from transformers import AttentionInterface, AutoConfig, AutoModelForCausalLM
 

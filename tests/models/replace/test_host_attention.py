@@ -10,7 +10,7 @@ import pytest
 import torch
 from lmzoo.errors import ArgumentError
 from lmzoo.layers import ComplexAttention, NoPosition, Rotary, SoftmaxAttention, SoftplusAttention
-from lmzoo.models.replace import replace_attention
+from lmzoo.models import replace_attention
 from lmzoo.models.replace.fixed_rotary import FixedRotary
 from torch import Tensor
 

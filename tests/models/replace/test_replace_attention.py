@@ -9,7 +9,7 @@ import pytest
 import torch
 from lmzoo.errors import ArgumentError
 from lmzoo.layers import ComplexAttention, SigmoidAttention, SoftmaxAttention, SoftplusAttention
-from lmzoo.models.replace import replace_attention
+from lmzoo.models import replace_attention
 from safetensors.torch import load_model, save_model
 from torch import Tensor, nn
 

@@ -6,8 +6,8 @@ import sys
 import pytest
 from lmzoo.errors import ArgumentError
 from lmzoo.train.compare.command import chosen_executor
+from lmzoo.train.compare.display import time_left
 from lmzoo.train.compare.executors import Needs, default_threads, needs_of, thread_environment
-from lmzoo.train.compare.progress import time_left
 from lmzoo.train.runs.environment import granted
 
 

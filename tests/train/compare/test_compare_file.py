@@ -9,7 +9,7 @@ from lmzoo.train.cli import main as lmzoo_main
 from lmzoo.train.compare.command import compare, main
 from lmzoo.train.compare.comparison import output_of, read_comparison
 from lmzoo.train.config import load_yaml
-from lmzoo.train.evaluate.analyze.settings import AnalysisSettings
+from lmzoo.train.evaluate.analyze.run import AnalysisSettings
 from lmzoo.train.fit.lightning_cli import TrainingCLI
 
 

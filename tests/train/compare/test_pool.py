@@ -5,11 +5,11 @@ import sys
 from io import StringIO
 
 import pytest
+from lmzoo.train.compare.display import Display
 from lmzoo.train.compare.evaluations import Evaluation, evaluate_all
-from lmzoo.train.compare.executors import LocalExecutor
-from lmzoo.train.compare.pool import Pool
-from lmzoo.train.compare.progress import MetricsTail, PlainProgress
-from lmzoo.train.compare.run_all import run_all
+from lmzoo.train.compare.executors import LocalExecutor, Needs, Work
+from lmzoo.train.compare.jobs import Job, carry_out
+from lmzoo.train.compare.run_all import Training, run_all
 from lmzoo.train.config import write_yaml
 from rich.console import Console
 
@@ -27,10 +27,9 @@ while len(list(others.glob("*/seed-0/here"))) < 2:  # ends only if another run i
 """
 
 
-class FakeWork:
+class FakeWork(Work):
     def __init__(self, polls: int, log: list, name: str) -> None:
         self.polls, self.log, self.name = polls, log, name
-        self.begun = True
 
     def wait(self, seconds):
         self.polls -= seconds == 0
@@ -42,13 +41,16 @@ class FakeWork:
     def stop(self, grace=10.0):
         self.log.append(f"{self.name} stopped")
 
-    def reason(self):
-        return ""
+    def exit_code(self):
+        return 0
+
+    def _end(self, *, insist): ...
 
 
-class FakeJob:
+class FakeJob(Job):
     def __init__(self, folder, log, polls=2, start=None):
-        self.folder, self.log, self.polls, self.fails = folder, log, polls, start
+        super().__init__(folder.name, "", folder, (), Needs(), None)
+        self.log, self.polls, self.fails = log, polls, start
         folder.mkdir(exist_ok=True)
 
     def start(self, executor):
@@ -57,33 +59,31 @@ class FakeJob:
             raise self.fails
         return FakeWork(self.polls, self.log, self.folder.name)
 
-    def delayed(self):
-        self.log.append(f"{self.folder.name} delayed")
-
-    def begun(self): ...
-
-    def going_on(self): ...
-
-    def ended(self, reason, seconds):
-        self.log.append(f"{self.folder.name} ended {reason}".strip())
+    def tell(self):
+        if self.state == "waiting" and self.delayed:
+            self.log.append(f"{self.folder.name} delayed")
+        if self.state in ("finished", "failed"):
+            self.log.append(f"{self.folder.name} ended {self.reason}".strip())
 
 
 def test_as_many_at_once_as_there_are_slots_and_in_order(tmp_path):
     log = []
-    Pool(LocalExecutor(2, 1)).run([FakeJob(tmp_path / name, log, polls=i + 1) for i, name in enumerate("abc")])
+    carry_out(
+        [FakeJob(tmp_path / name, log, polls=i + 1) for i, name in enumerate("abc")], LocalExecutor(2, 1), FakeJob.tell
+    )
     assert log == ["a starts", "b starts", "a ended", "c starts", "b ended", "c ended"]
 
 
 def test_two_jobs_never_share_a_folder(tmp_path):
     log = []
-    Pool(LocalExecutor(3, 1)).run([FakeJob(tmp_path / name, log) for name in "aab"])
+    carry_out([FakeJob(tmp_path / name, log) for name in "aab"], LocalExecutor(3, 1), FakeJob.tell)
     assert log == ["a starts", "b starts", "a ended", "b ended", "a starts", "a ended"]
 
 
 def test_a_job_that_cannot_be_started_does_not_stop_the_others(tmp_path):
     log = []
     jobs = [FakeJob(tmp_path / "a", log, start=OSError(12, "no memory")), FakeJob(tmp_path / "b", log)]
-    Pool(LocalExecutor(1, 1)).run(jobs)
+    carry_out(jobs, LocalExecutor(1, 1), FakeJob.tell)
     assert log[:2] == ["a starts", "a ended it could not be started: [Errno 12] no memory"]
     assert log[-1] == "b ended"
 
@@ -92,7 +92,7 @@ def test_all_are_asked_to_end_before_any_is_waited_for(tmp_path):
     log = []
     jobs = [FakeJob(tmp_path / "a", log, polls=9), FakeJob(tmp_path / "b", log, start=KeyboardInterrupt())]
     with pytest.raises(KeyboardInterrupt):
-        Pool(LocalExecutor(2, 1)).run(jobs)
+        carry_out(jobs, LocalExecutor(2, 1), FakeJob.tell)
     assert log == ["a starts", "b starts", "a asked", "a stopped"]
 
 
@@ -101,8 +101,8 @@ def test_a_folder_that_an_earlier_process_holds_is_waited_for(tmp_path, monkeypa
     (tmp_path / "a").mkdir()
     lock = (tmp_path / "a" / ".lock").open("w")
     fcntl.flock(lock, fcntl.LOCK_EX)
-    monkeypatch.setattr("lmzoo.train.compare.pool.time.sleep", lambda seconds: lock.close())
-    Pool(LocalExecutor(1, 1)).run([FakeJob(tmp_path / name, log) for name in "ab"])
+    monkeypatch.setattr("lmzoo.train.compare.jobs.time.sleep", lambda seconds: lock.close())
+    carry_out([FakeJob(tmp_path / name, log) for name in "ab"], LocalExecutor(1, 1), FakeJob.tell)
     assert log == ["a delayed", "b starts", "b ended", "a starts", "a ended"]
 
 
@@ -110,8 +110,8 @@ def test_runs_go_on_at_once_each_with_its_share_of_threads(planned, tmp_path):
     script = tmp_path / "meeting.py"
     script.write_text(MEETING)
     runs = planned("one", "two")
-    progress = PlainProgress(runs, Console(file=StringIO()))
-    assert run_all(runs, progress, executor=LocalExecutor(2, 1), command=[sys.executable, str(script)]) == []
+    console = Console(file=StringIO())
+    assert run_all(runs, console, executor=LocalExecutor(2, 1), command=[sys.executable, str(script)]) == []
 
 
 def test_the_thread_budget_reaches_the_process(planned, tmp_path):
@@ -120,7 +120,7 @@ def test_the_thread_budget_reaches_the_process(planned, tmp_path):
     run.config["trainer"] |= {"devices": 2}
     run_all(
         [run],
-        PlainProgress([run], Console(file=StringIO())),
+        Console(file=StringIO()),
         executor=LocalExecutor(1, 6),
         command=[sys.executable, "-c", code],
     )
@@ -155,19 +155,21 @@ def test_evaluations_go_through_the_pool_and_one_that_fails_does_not_stop_the_ot
     assert "[4/4] " in text.getvalue()
 
 
-def test_lines_are_not_repeated(planned, tmp_path):
+def test_lines_are_not_repeated(planned):
     (run,) = planned("one")
     text = StringIO()
-    progress = PlainProgress([run], Console(file=text, width=200), every_seconds=0.0)
-    tail = MetricsTail(tmp_path / "metrics.jsonl")
-    progress.started(run)
+    job = Training(run, command=[])
+    run.folder.mkdir(parents=True)
+    display = Display([job], Console(file=text, width=200), every_seconds=0.0)
+    job.state = "running"
+    display.tell(job)
     for step in (10, 20):
         row = f'{{"split": "train", "step": {step}, "seconds": {step}, "cross_entropy": 3, "tokens_per_second": 9}}\n'
-        with tail.file.open("a") as stream:
+        with job.tail.file.open("a") as stream:
             stream.write(row)
-        tail.poll()
+        job.look()
         for _ in range(3):
-            progress.going_on(run, tail)
+            display.tell(job)
     assert text.getvalue().splitlines() == [
         "[1/1] one, seed 0: started",
         "[1/1] one, seed 0: step 10/20, loss 3.000, 9 tokens/s, –:–– left",

@@ -6,7 +6,6 @@ from io import StringIO
 import pytest
 from lmzoo.errors import ArgumentError, ConfigError
 from lmzoo.train.compare.executors import Needs
-from lmzoo.train.compare.progress import PlainProgress
 from lmzoo.train.compare.ray_executor import RayExecutor
 from lmzoo.train.compare.run_all import run_all
 from rich.console import Console
@@ -26,7 +25,7 @@ def cluster():
 
 def make(runs, cluster, played) -> tuple[list, str]:
     text = StringIO()
-    failed = run_all(runs, PlainProgress(runs, Console(file=text, width=200)), executor=cluster, command=played)
+    failed = run_all(runs, Console(file=text, width=200), executor=cluster, command=played)
     return failed, text.getvalue()
 
 

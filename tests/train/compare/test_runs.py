@@ -14,14 +14,13 @@ import pytest
 from lmzoo.errors import ConfigError
 from lmzoo.train.compare.comparison import PlannedRun
 from lmzoo.train.compare.executors import LoggedProcess
-from lmzoo.train.compare.progress import LiveProgress, MetricsTail, PlainProgress
-from lmzoo.train.compare.run_all import Interrupted, ended_by_signals, run_all, sole_user
+from lmzoo.train.compare.run_all import Interrupted, MetricsTail, ended_by_signals, run_all, sole_user
 from rich.console import Console
 
 
 def run_plain(runs, played) -> tuple[list, str]:
     text = StringIO()
-    failed = run_all(runs, PlainProgress(runs, Console(file=text, width=200)), command=played)
+    failed = run_all(runs, Console(file=text, width=200), command=played)
     return failed, text.getvalue()
 
 
@@ -80,7 +79,7 @@ def test_a_child_does_not_outlive_a_killed_parent(tmp_path, alive, wait_for):
     log = tmp_path / "log.txt"
     program = f"""
         import pathlib, sys, time
-        from lmzoo.train.execution.process import LoggedProcess
+        from lmzoo.train.compare.executors import LoggedProcess
         child = LoggedProcess([sys.executable, "-c", {sleeper!r}], pathlib.Path({str(log)!r}))
         time.sleep(600)
     """
@@ -153,7 +152,7 @@ def test_the_live_table_shows_every_run(played, planned):
     runs = planned("diverge", "finish")
     text = StringIO()
     console = Console(file=text, width=160, force_terminal=True, color_system=None)
-    run_all(runs, LiveProgress(runs, console), command=played)
+    run_all(runs, console, command=played)
     said = text.getvalue()
     assert "diverge, seed 0 failed: step 3: the loss is nan" in said
     assert "10/20" in said

@@ -16,6 +16,13 @@ def test_every_step_is_taken_once_a_round_in_changing_order():
     assert orders == ["abc", "acb", "cab", "cba", "bca", "bac"]
 
 
+def test_each_of_two_steps_comes_first_in_half_of_the_rounds():
+    taken = []
+    steps = {name: (lambda name=name: taken.append(name)) for name in "ab"}
+    assert len(list(in_turn(steps, 4))) == 4
+    assert "".join(taken) == "abbabaab"
+
+
 def test_seconds_are_those_of_the_clock(monkeypatch):
     clock = iter([10.0, 12.5])
     monkeypatch.setattr("lmzoo.train.fit.measure.time.perf_counter", lambda: next(clock))

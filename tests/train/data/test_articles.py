@@ -3,7 +3,7 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from lmzoo.train.data.articles import is_marked, marked_articles, wikitext_articles
+from lmzoo.train.data.files import is_marked, marked_articles, wikitext_articles
 
 TWO = [" \n", " = One = \n", " \n", " text . \n", " \n", " = = Part = = \n", " \n", " more \n", " \n"]
 TWO += [" = Two = \n", " \n", " last \n"]

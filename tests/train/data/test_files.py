@@ -7,8 +7,7 @@ import lzma
 import pytest
 from lmzoo.errors import ArgumentError
 from lmzoo.train.data.corpus import CorpusError, MissingSplitError
-from lmzoo.train.data.files import cut_by_position, pieces, split_of
-from lmzoo.train.data.reading import read_lines, read_text
+from lmzoo.train.data.files import cut_by_position, pieces, read_lines, read_text, split_of
 from lmzoo.train.data.sources import load_source
 
 SPLITS = ("train", "validation", "test")

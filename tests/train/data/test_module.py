@@ -7,11 +7,9 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from lmzoo.errors import ArgumentError
 from lmzoo.tokenization import train_tokenizer
 from lmzoo.train.data import TextDataModule
-from lmzoo.train.data.batch_samplers import SampleOrder
-from lmzoo.train.data.corpus import CorpusError, MissingSplitError
-from lmzoo.train.data.prepared import PreparedSplit
-from lmzoo.train.data.windows import TrainingWindows
-from lmzoo.train.data.words import count_words
+from lmzoo.train.data.corpus import CorpusError, MissingSplitError, count_words
+from lmzoo.train.data.encode import PreparedSplit
+from lmzoo.train.data.windows import SampleOrder, TrainingWindows
 
 VALIDATION = "The owl reads by night ; nothing of it was seen in training .\n"
 

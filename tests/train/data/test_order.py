@@ -5,7 +5,7 @@ import hashlib
 import numpy as np
 import pytest
 from lmzoo.errors import ArgumentError
-from lmzoo.train.data.batch_samplers import EvaluationBatchSampler, OrderedBatchSampler, SampleOrder, window_shift
+from lmzoo.train.data.windows import EvaluationBatchSampler, OrderedBatchSampler, SampleOrder, window_shift
 
 
 def epoch_of(order: SampleOrder, epoch: int) -> np.ndarray:

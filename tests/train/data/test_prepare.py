@@ -14,11 +14,9 @@ from lmzoo.errors import ArgumentError
 from lmzoo.tokenization import tokenizer_sha256, train_tokenizer
 from lmzoo.tokenization.structure import marker_names
 from lmzoo.train.data import encode
-from lmzoo.train.data.corpus import CorpusError, MissingSplitError
-from lmzoo.train.data.facts import text_facts
-from lmzoo.train.data.prepare import prepare_split
+from lmzoo.train.data.corpus import CorpusError, MissingSplitError, count_words, text_facts
+from lmzoo.train.data.encode import prepare_split
 from lmzoo.train.data.sources import load_source
-from lmzoo.train.data.words import count_words
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
@@ -225,17 +223,17 @@ KILLED = textwrap.dedent("""
     from pathlib import Path
     from lmzoo.tokenization import train_tokenizer
     from lmzoo.train.data import encode
-    from lmzoo.train.data.prepare import prepare_split
+    from lmzoo.train.data.encode import prepare_split
     from lmzoo.train.data.sources import load_source
 
-    class Killed(encode.TextHash):
+    class Killed(encode.TextMeter):
         seen = 0
         def add(self, document):
             Killed.seen += 1
             if Killed.seen == 30:
                 os.kill(os.getpid(), signal.SIGKILL)
             super().add(document)
-    encode.TextHash = Killed
+    encode.TextMeter = Killed
     encode.BATCH_CHARACTERS = 50
     corpus = load_source(sys.argv[1])
     prepare_split(corpus, "train", train_tokenizer(corpus.documents("train"), 260), Path(sys.argv[2]))

@@ -3,9 +3,8 @@
 import lzma
 
 import pytest
-from lmzoo.train.data.corpus import CorpusError
+from lmzoo.train.data.corpus import CorpusError, count_words
 from lmzoo.train.data.sources import load_source
-from lmzoo.train.data.words import count_words
 
 PUBLISHED = {"train": 2_088_628, "validation": 217_646, "test": 245_569}
 

@@ -5,10 +5,9 @@ import pickle
 import numpy as np
 import pytest
 import torch
-from lmzoo.train.data.batch_samplers import window_shift
 from lmzoo.train.data.corpus import CorpusError
-from lmzoo.train.data.prepare import prepare_split
-from lmzoo.train.data.windows import EvaluationWindows, TrainingWindows
+from lmzoo.train.data.encode import prepare_split
+from lmzoo.train.data.windows import EvaluationWindows, TrainingWindows, window_shift
 
 
 @pytest.fixture

@@ -3,9 +3,8 @@
 import pytest
 from lmzoo.errors import ArgumentError
 from lmzoo.train.data import TextDataModule
-from lmzoo.train.data.corpus import CorpusError, MissingSplitError
-from lmzoo.train.data.facts import text_facts
-from lmzoo.train.data.withheld import Withheld
+from lmzoo.train.data.corpus import CorpusError, MissingSplitError, text_facts
+from lmzoo.train.data.sources import Withheld
 
 TEXTS = [f"document {i} says {i * i % 97}\n" for i in range(41)]
 

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from lmzoo.train.data.words import codepoints, count_words, cumulative_bytes, cumulative_words
+from lmzoo.train.data.corpus import count_words
+from lmzoo.train.data.encode import codepoints, cumulative_bytes, cumulative_words
 
 texts = st.text(st.characters(exclude_categories=["Cs"]) | st.sampled_from(" \n\t\r\x0b\x0c\u00a0\u2028"), max_size=40)
 

@@ -247,7 +247,7 @@ def test_an_interval_longer_than_the_run_validates_at_its_end(tiny, write, tmp_p
 INTERRUPT = """
 import os, signal, sys
 from lmzoo.train.cli import main
-from lmzoo.train.module import LanguageModule
+from lmzoo.train.fit.module import LanguageModule
 step = LanguageModule.training_step
 def training_step(self, batch, batch_idx):
     if batch_idx == 7:
@@ -272,7 +272,7 @@ def test_an_interrupted_run_leaves_a_checkpoint_of_its_last_step(lmzoo, tiny, wr
 INTERRUPT_SCORING = """
 import os, signal, sys
 from lmzoo.train.cli import main
-from lmzoo.train.module import LanguageModule
+from lmzoo.train.fit.module import LanguageModule
 step = LanguageModule.test_step
 def test_step(self, batch, batch_idx):
     assert batch_idx == 0, "it went on after the batch at hand"

@@ -5,7 +5,13 @@ import math
 import pytest
 import torch
 from lmzoo.models import Decoder
-from lmzoo.train.fit.guard import DivergenceGuard, TrainingStopped, check_gradients, first_non_finite, largest_gradient
+from lmzoo.train.fit.optimization import (
+    DivergenceGuard,
+    TrainingStopped,
+    check_gradients,
+    first_non_finite,
+    largest_gradient,
+)
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import pytest
 KILL_IN_STEP = """
 import os, signal, sys
 from lmzoo.train.cli import main
-from lmzoo.train.module import LanguageModule
+from lmzoo.train.fit.module import LanguageModule
 step = LanguageModule.training_step
 def training_step(self, batch, batch_idx):
     loss = step(self, batch, batch_idx)
@@ -38,7 +38,7 @@ sys.exit(main(sys.argv[1:]))
 KILL_IN_VALIDATION = """
 import os, signal, sys
 from lmzoo.train.cli import main
-from lmzoo.train.module import LanguageModule
+from lmzoo.train.fit.module import LanguageModule
 step = LanguageModule.validation_step
 def validation_step(self, batch, batch_idx):
     step(self, batch, batch_idx)

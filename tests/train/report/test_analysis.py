@@ -131,7 +131,7 @@ def test_unlike_analyses_never_share_a_table_or_a_picture(make_comparison, make_
         put(output, variant, 0, deciles(2.0, 0, tokenizer_sha256=tokenizer), *own)
     comparison = load_comparison(output)
     sets = analysed(comparison.finished, "deciles")
-    assert [[run.variant for run, _ in one.rows] for one in sets] == [["a"], ["b"]]
+    assert [list(one.records["variant"]) for one in sets] == [["a"], ["b"]]
     assert sets[0].why == ("tokenizer_sha256",)
     tables = by_title(analysis_tables(comparison))
     assert "Loss by training frequency (1 of 2)" in tables

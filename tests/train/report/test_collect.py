@@ -18,8 +18,7 @@ from lmzoo.train.report.claims.verdicts import verdicts
 from lmzoo.train.report.collect import Portable, collect, portable_environment
 from lmzoo.train.report.repeat import Repeats
 from lmzoo.train.report.write import write_report
-from lmzoo.train.runs.archive import read_archive
-from lmzoo.train.runs.load import load_comparison
+from lmzoo.train.runs.load import load_comparison, read_archive
 
 PASSPORT = {"train_length": 128, "commit": "c"}
 

@@ -3,9 +3,10 @@
 import json
 
 import pytest
-from lmzoo.train.evaluate.numbers.tables import number_plots, number_tables
+from lmzoo.train.evaluate.numbers.answers import share
+from lmzoo.train.evaluate.numbers.plots import number_plots
+from lmzoo.train.evaluate.numbers.tables import number_tables
 from lmzoo.train.report.write import write_report
-from lmzoo.train.runs.evaluation_files import share
 from lmzoo.train.runs.load import load_comparison
 
 # variant -> seed -> right answers of 10 to additions of (2 digits no carry, 2 digits carry, 3 digits no carry)

@@ -3,7 +3,7 @@ import math
 import random
 
 import pytest
-from lmzoo.train.figures.canvas import place_labels
+from lmzoo.train.figures.labels import place_labels
 from lmzoo.train.report.pareto import Point, frontier, loss_unit, pareto_section, points
 from lmzoo.train.runs.alike import like_groups, records_frame
 from lmzoo.train.runs.load import load_comparison

@@ -4,7 +4,8 @@ import struct
 import matplotlib as mpl
 import pandas as pd
 import pytest
-from lmzoo.train.figures.canvas import LIGHT, NARROW, WIDE, page_settings, spread_apart
+from lmzoo.train.figures.canvas import LIGHT, NARROW, WIDE, page_settings
+from lmzoo.train.figures.labels import spread_apart
 from lmzoo.train.report.curves import (
     curve_sets,
     loss_plots,

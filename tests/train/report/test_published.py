@@ -5,7 +5,7 @@ import json
 import pytest
 from lmzoo.train.config import write_yaml
 from lmzoo.train.report.published import Published
-from lmzoo.train.runs.archive import write_archive
+from lmzoo.train.runs.load import write_archive
 
 
 def passport(**changes):

@@ -7,17 +7,16 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import torch
-from jsonargparse import ArgumentParser
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Table
 
 from ....errors import ArgumentError, ConfigError, require
-from ...arguments import ExampleFormatter, console, say
+from ...arguments import say
 from ...figures.canvas import Plot
 from ...figures.formats import NONE, plain
+from ...runs.alike import FIELDS, likeness, together
+from ...storage import Record
+from ..frame import parser_of, show_table
 from .plots import Lines, code_plot, decile_plots
-from .run import Record, analyze_run
-from .settings import AnalysisSettings
+from .run import AnalysisSettings, analyze_run
 
 _DESCRIPTION = """Analyse runs by their exported weights, or their newest checkpoints if they are not finished.
 Loss by decile: the plain cross-entropy of a split, by how frequent the target is in the training text, and once more
@@ -35,29 +34,14 @@ Examples:
 
 def main(arguments: list[str]) -> int:
     """Parse, analyse each run, draw, say where."""
-    parser = ArgumentParser(prog="lmzoo analyze", description=_DESCRIPTION, formatter_class=ExampleFormatter)
+    parser = parser_of("analyze", _DESCRIPTION, AnalysisSettings)
     parser.add_argument("runs", nargs="+", metavar="RUN", help="folders of runs; the first is what plots compare with")
-    parser.add_argument("--split", type=str, default="test", help="text to score and continue: validation or test")
-    parser.add_argument("--prompts", type=int, default=64, help="continuations; 0 leaves them out")
-    parser.add_argument(
-        "--prompt_tokens", type=int | None, default=None, help="32, or a quarter of the training length if that is less"
-    )
-    parser.add_argument(
-        "--new_tokens",
-        type=int | None,
-        default=None,
-        help="tokens of a continuation; 96, or what the training length leaves after the prompt if that is less",
-    )
-    parser.add_argument("--seed", type=int, default=0, help="of the prompts' places and of sampling")
     parser.add_argument("--device", type=str, default="auto", help="auto, cpu or cuda; auto is a GPU if there is one")
     parser.add_argument(
         "--output", type=str | None, default=None, help="folder of the plots; 'analysis' in the folder that holds all"
     )
-    parser.add_argument(
-        "--allow_classes", action="store_true", help="allow class paths outside lmzoo, which runs the code they name"
-    )
     a = parser.parse_args(arguments)
-    settings = AnalysisSettings(a.split, a.prompts, a.prompt_tokens, a.new_tokens, a.seed)
+    settings = AnalysisSettings.of(a)
     folder = analyze(a.runs, settings, output=a.output, device=a.device, allow_classes=a.allow_classes)
     say(f"plots written to {folder}, figures to analysis.jsonl in each run's folder")
     return 0
@@ -87,14 +71,15 @@ def analyze(
     for folder in folders:
         if not (folder / "config.yaml").is_file():
             raise ConfigError(f"expected the folder of a run, with a config.yaml in it, got {folder}", key="runs")
-    columns = (TextColumn("{task.description}", markup=False), BarColumn(), TextColumn("{task.percentage:>3.0f} %"))
-    records: dict[str, list[Record]] = {}
-    with Progress(*columns, TimeRemainingColumn(), console=console, transient=True) as progress:
-        for name, folder in zip(_names(resolved), folders, strict=True):
-            records[name] = analyze_run(folder, settings, progress, device=device, allow_classes=allow_classes)
+    records = {
+        name: analyze_run(folder, settings, device=device, allow_classes=allow_classes)
+        for name, folder in zip(_names(resolved), folders, strict=True)
+    }
     _show(records)
     target = Path(output) if output is not None else Path(os.path.commonpath(resolved)) / "analysis"
-    _write(target, _plots(records))
+    target.mkdir(parents=True, exist_ok=True)
+    for plot in _plots(records):
+        plot.write(target)
     return target
 
 
@@ -124,16 +109,12 @@ def _of_kind(records: dict[str, list[Record]], kind: str, **fields: str) -> Line
 
 def _comparable(records: dict[str, list[Record]], **fields: str) -> Iterator[tuple[str, Lines]]:
     """The losses by decile that share axes and tables, with what a title says of them; one record a line."""
-    groups: dict[tuple[str, ...], dict[str, list[Record]]] = {}
-    for name, own in _of_kind(records, "deciles", **fields).items():
-        for record in own:
-            card = record["passport"]
-            key = tuple(str(card[k]) for k in ("text_sha256", "train_text_sha256", "tokenizer_sha256", "train_length"))
-            line = name if record["logits"] == "plain" else f"{name}, {record['logits']}"
-            groups.setdefault((*key, str(record["length"])), {})[line] = [record]
-    for i, lines in enumerate(groups.values()):
-        several = f" ({i + 1} of {len(groups)}: runs of one text, tokenizer and length)"
-        yield several if len(groups) > 1 else "", lines
+    own = [(name, record) for name, of in _of_kind(records, "deciles", **fields).items() for record in of]
+    sets = together(own, [tuple(likeness(r, FIELDS["deciles side by side"]).values()) for _, r in own])
+    for place, alike in enumerate(sets, start=1):
+        several = f" ({place} of {len(sets)}: runs of one text, tokenizer and length)"
+        lines = {name if r["logits"] == "plain" else f"{name}, {r['logits']}": [r] for name, r in alike}
+        yield several if len(sets) > 1 else "", lines
 
 
 def _plots(records: dict[str, list[Record]]) -> list[Plot]:
@@ -149,31 +130,29 @@ def _plots(records: dict[str, list[Record]]) -> list[Plot]:
 def _show(records: dict[str, list[Record]]) -> None:
     """One row a bucket and a column a run; runs of unlike texts or tokenizers have buckets of their own."""
     for title, lines in _comparable(records):
-        table = Table(title=f"Cross-entropy, nats a token{title}", title_justify="left")
-        first = next(iter(lines.values()))[0]
-        for column in ("decile of training frequency", "token ids", "tokens scored", *lines):
-            table.add_column(column, justify="right")
-        for i, bucket in enumerate(first["buckets"]):
-            own = [_figure(line[0]["buckets"][i]["cross_entropy"], 3) for line in lines.values()]
-            table.add_row(bucket["bucket"], f"{bucket['types']:,}", f"{bucket['tokens']:,}", *own)
-        table.add_row("all", "", f"{first['tokens']:,}", *(_figure(x[0]["cross_entropy"], 4) for x in lines.values()))
-        console.print(table)
-    table = Table(title="Continuations, by token", title_justify="left")
-    for column in ("run", "source", "distinct-1", "-2", "-3", "seq-rep-4", "rare share"):
-        table.add_column(column, justify="left" if column in ("run", "source") else "right", overflow="fold")
-    for name, own_records in _of_kind(records, "continuations").items():
-        for r in own_records:
-            keys = ("distinct_1", "distinct_2", "distinct_3", "seq_rep_4", "rare_share")
-            table.add_row(name, r["source"], *(_figure(r[key], 3) for key in keys))
-    if table.row_count:
-        console.print(table)
+        runs = [line[0] for line in lines.values()]
+        rows = [
+            (
+                bucket["bucket"],
+                f"{bucket['types']:,}",
+                f"{bucket['tokens']:,}",
+                *(_figure(run["buckets"][i]["cross_entropy"], 3) for run in runs),
+            )
+            for i, bucket in enumerate(runs[0]["buckets"])
+        ]
+        rows.append(("all", "", f"{runs[0]['tokens']:,}", *(_figure(run["cross_entropy"], 4) for run in runs)))
+        columns = ("decile of training frequency", "token ids", "tokens scored", *lines)
+        show_table(f"Cross-entropy, nats a token{title}", columns, rows, left=0)
+    keys = ("distinct_1", "distinct_2", "distinct_3", "seq_rep_4", "rare_share")
+    written = [
+        (name, record["source"], *(_figure(record[key], 3) for key in keys))
+        for name, of_run in _of_kind(records, "continuations").items()
+        for record in of_run
+    ]
+    if written:
+        columns = ("run", "source", "distinct-1", "-2", "-3", "seq-rep-4", "rare share")
+        show_table("Continuations, by token", columns, written, left=2)
 
 
 def _figure(value: float | None, digits: int) -> str:
     return NONE if value is None else plain(value, digits)
-
-
-def _write(folder: Path, plots: Sequence[Plot]) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    for plot in plots:
-        plot.write(folder)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
 from collections.abc import Callable, Collection, Hashable, Iterator, Sequence
 from dataclasses import dataclass
@@ -16,7 +15,8 @@ from transformers import PreTrainedTokenizerBase
 
 from ....errors import ConfigError
 from ....models import LMZooForCausalLM
-from ...data.prepared import PreparedSplit
+from ...data.encode import PreparedSplit
+from ...storage import Record
 
 Continuation = Sequence[Hashable]
 """One continuation as units of any kind: token ids or words."""
@@ -70,8 +70,6 @@ def variety(continuations: Sequence[Continuation]) -> dict[str, Any]:
         f"seq_rep_{REPETITION}_over": over,
     }
 
-
-Record = dict[str, Any]
 
 FREQUENT_TYPES = 100
 # Of a generation: enough to fill the cores with a small model. Part of what a seed's draws follow from.
@@ -144,7 +142,8 @@ def continue_prompts(
     """
     device = next(model.parameters()).device
     written = []
-    with _seeded(seed, device):
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(seed)
         for batch in prompts.split(BATCH_SIZE):
             given = batch.to(device)
             output = model.generate(
@@ -157,13 +156,6 @@ def continue_prompts(
             written.append(output[:, given.size(1) :].cpu())
             advance(len(batch))
     return torch.cat(written)
-
-
-@contextlib.contextmanager
-def _seeded(seed: int, device: torch.device) -> Iterator[None]:
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        torch.manual_seed(seed)
-        yield
 
 
 def continuation_record(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,8 +13,7 @@ from torch import Tensor
 from ....layers import Head
 from ....models import Decoder
 from ...fit.perplexity import figures
-
-Record = dict[str, Any]
+from ...storage import Record
 
 DECILES = 10
 UNSEEN = "unseen"

@@ -1,27 +1,25 @@
-"""All the numbers of a run's analysis."""
+"""All the numbers of a run's analysis: what is asked, the records, and whether they are there."""
 
 from __future__ import annotations
 
-import hashlib
 import json
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from rich.progress import Progress
 from torch import nn
 
-from ....errors import ArgumentError, ConfigError
+from ....errors import ArgumentError, ConfigError, require
 from ....layers import Head, Loss
 from ....layers.common.corpus_statistics import CorpusStatistics
 from ....models import LMZooForCausalLM
-from ...fit.lightning_cli import TrainingCLI
-from ...fit.records import passport
 from ...runs.load import ANALYSIS_FILE
-from ...storage import finite, write_atomically
-from ..subject import open_run
+from ...storage import Record, finite, write_atomically
+from ..frame import Settings, progress_bar
+from ..loaded_run import LoadedRun, check_split, load_run
 from .continuations import (
     BATCH_SIZE,
     DECODINGS,
@@ -36,7 +34,62 @@ from .continuations import (
     take_pieces,
 )
 from .deciles import DEFINITION, score_by_type
-from .settings import AnalysisSettings
+
+VERSION = 1
+"""Of the figures: raised by hand when the code gives others, so that comparisons make theirs anew."""
+
+CONTINUATIONS_FILE = "continuations.jsonl"
+# A full context of a small model is often 128 or 256 tokens; both parts fit into either.
+PROMPT_TOKENS = 32
+NEW_TOKENS = 96
+
+
+@dataclass(frozen=True)
+class AnalysisSettings(Settings):
+    """Settings of ``lmzoo analyze``, and of a comparison file's ``analyze:``.
+
+    Args:
+        split: text to score and to cut prompts from.
+        prompts: how many continuations; 0 leaves them out.
+        prompt_tokens: tokens of a prompt; 32 if None, or a quarter of the training length where that is less.
+        new_tokens: tokens of a continuation; 96 if None, or what the training length leaves after the prompt where
+            that is less, so that a model is not judged at lengths it was not trained for.
+        seed: of the prompts' places and of sampling.
+
+    Raises:
+        ArgumentError: a value is out of range.
+    """
+
+    command: ClassVar[str] = "analyze"
+    version: ClassVar[int] = VERSION
+    split: str = "test"
+    prompts: int = 64
+    prompt_tokens: int | None = None
+    new_tokens: int | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        require(self.split in ("validation", "test"), "split", "validation or test", self.split)
+        require(type(self.prompts) is int and self.prompts >= 0, "prompts", "0 or more", self.prompts)
+        for name in ("prompt_tokens", "new_tokens"):
+            value = getattr(self, name)
+            require(value is None or (type(value) is int and value >= 1), name, "null, or 1 or more", value)
+        require(type(self.seed) is int and self.seed >= 0, "seed", "0 or more", self.seed)
+
+    def lengths(self, train_length: int) -> tuple[int, int]:
+        """Tokens of a prompt and of its continuation, for a model trained on contexts of ``train_length``."""
+        prompt = self.prompt_tokens or max(1, min(PROMPT_TOKENS, train_length // 4))
+        return prompt, self.new_tokens or max(1, min(NEW_TOKENS, train_length - prompt))
+
+    def missing(self, run: Path) -> int:
+        """1 unless the run's folder holds the analysis of its present weights and text under these settings."""
+        file = run / ANALYSIS_FILE
+        if not file.is_file():
+            return 1
+        with file.open(encoding="utf-8") as stream:
+            header = json.loads(stream.readline())
+        stands = self.standing(run, lambda data: {self.split: data, "train": data})
+        return int(not (header.get("settings") == self.as_dict() and stands(header)))
 
 
 def code_record(head: nn.Module, token_counts: npt.NDArray[np.int64]) -> Record | None:
@@ -67,79 +120,60 @@ def code_record(head: nn.Module, token_counts: npt.NDArray[np.int64]) -> Record 
     }
 
 
-Record = dict[str, Any]
-
-CONTINUATIONS_FILE = "continuations.jsonl"
-
-
 def analyze_run(
-    run: str | Path, settings: AnalysisSettings, progress: Progress, *, device: str = "cpu", allow_classes: bool = False
+    folder: str | Path, settings: AnalysisSettings, *, device: str = "cpu", allow_classes: bool = False
 ) -> list[Record]:
     """Analyse one run and write ``analysis.jsonl`` and ``continuations.jsonl`` into its folder; returns the records.
 
     Everything is computed in float32, whatever the run was trained in, and summed in float64.
 
     Raises:
-        ConfigError: ``run`` holds no run with weights, its corpus no such split or too few pieces for the prompts, or
-            its position ends before the continuations do.
+        ConfigError: ``folder`` holds no run with weights, its corpus no such split or too few pieces for the prompts,
+            or its position ends before the continuations do.
     """
-    cli, weights = open_run(run, allow_classes=allow_classes)
-    data, network = cli.datamodule, cli.model.network
-    if settings.split not in data.splits:
-        raise ConfigError(f"the run's corpus has {', '.join(data.splits)} text, got {settings.split!r}", key="split")
+    run = load_run(folder, allow_classes=allow_classes)
+    check_split(run.data, settings.split)
     # cut before the long work, which a number that does not fit would waste
-    pieces = _pieces(cli, settings) if settings.prompts else None
-    network.to(device)
-    card = passport(cli, settings.split) | {
-        "train_text_sha256": data.prepared("train").meta["text_sha256"],
+    pieces = _pieces(run, settings) if settings.prompts else None
+    run.network.to(device)
+    origin = run.origin(VERSION, (settings.split, "train"))
+    card = run.passport(settings.split) | {
+        "train_text_sha256": origin["text_sha256"]["train"],
         "device": torch.device(device).type,
     }
-    header = {"kind": "settings", "settings": settings.as_dict(), "weights": weights, "weights_sha256": None}
-    file = Path(run) / weights
-    if file.is_file():
-        header["weights_sha256"] = _sha256(file)
-    records = [header, *_decile_records(cli, settings.split, card, progress)]
+    records = [{"kind": "settings", "settings": settings.as_dict(), "weights": run.weights, **origin}]
+    records += _decile_records(run, settings.split, card)
     if pieces is not None:
-        found, texts = _continuations(cli, settings, pieces, progress)
+        found, texts = _continuations(run, settings, pieces)
         records += [{**record, "passport": card} for record in found]
-        _write_lines(Path(run) / CONTINUATIONS_FILE, texts)
-    codes = code_record(network.head, data.prepared("train").counts(network.vocab_size))
+        _write_lines(run.folder / CONTINUATIONS_FILE, texts)
+    codes = code_record(run.network.head, run.data.prepared("train").counts(run.network.vocab_size))
     if codes is not None:
         records.append({**codes, "passport": card})
-    _write_lines(Path(run) / ANALYSIS_FILE, records)
+    _write_lines(run.folder / ANALYSIS_FILE, records)
     return records
 
 
-def is_analyzed(run: Path, settings: AnalysisSettings) -> bool:
-    """Whether a run's folder holds the analysis of its present weights under these settings."""
-    file, weights = run / ANALYSIS_FILE, run / "model.safetensors"
-    if not (file.is_file() and weights.is_file()):
-        return False
-    with file.open(encoding="utf-8") as stream:
-        header = json.loads(stream.readline())
-    return bool(header.get("settings") == settings.as_dict() and header.get("weights_sha256") == _sha256(weights))
-
-
-def _pieces(cli: TrainingCLI, settings: AnalysisSettings) -> Pieces:
-    prompt_tokens, new_tokens = settings.lengths(cli.datamodule.context_length)
+def _pieces(run: LoadedRun, settings: AnalysisSettings) -> Pieces:
+    prompt_tokens, new_tokens = settings.lengths(run.data.context_length)
     try:
         # the last token is never fed back
-        cli.model.check_length(prompt_tokens + new_tokens - 1, "new_tokens")
+        run.module.check_length(prompt_tokens + new_tokens - 1, "new_tokens")
     except ArgumentError as error:
         raise ConfigError(f"prompts of {prompt_tokens} and continuations of {new_tokens} tokens: {error}") from None
-    prepared = cli.datamodule.prepared(settings.split)
+    prepared = run.data.prepared(settings.split)
     return take_pieces(prepared, settings.prompts, prompt_tokens, new_tokens, settings.seed)
 
 
-def _decile_records(cli: TrainingCLI, split: str, card: Record, progress: Progress) -> list[Record]:
+def _decile_records(run: LoadedRun, split: str, card: Record) -> list[Record]:
     """One record a set of logits: as the head gives them and, after a loss that shifts them, debiased."""
-    data, network = cli.datamodule, cli.model.network
+    data, network = run.data, run.network
     counts = data.prepared("train").counts(network.vocab_size)
-    heads = {"plain": network.head, **_debiased(network.head, cli.model.loss, counts)}
+    heads = {"plain": network.head, **_debiased(network.head, run.module.loss, counts)}
     data.setup("validate" if split == "validation" else "test")
     batches = data.val_dataloader() if split == "validation" else data.test_dataloader()
-    task = progress.add_task(f"{cli.run.folder}: loss by decile", total=len(batches))
-    sums = score_by_type(network, heads, batches, lambda n: progress.advance(task, n))
+    with progress_bar(f"{run.folder}: loss by decile", len(batches)) as advance:
+        sums = score_by_type(network, heads, batches, advance)
     scored = {"split": split, "protocol": "non_overlapping", "length": data.eval_context_length, "stride": None}
     records = []
     for logits, own in sums.items():
@@ -153,31 +187,27 @@ def _decile_records(cli: TrainingCLI, split: str, card: Record, progress: Progre
 
 def _debiased(head: Head, loss: Loss, token_counts: npt.NDArray[np.int64]) -> dict[str, Head]:
     """The head without the shift that the loss gives its optimum; none where the loss gives none."""
-    use_corpus = getattr(loss, "use_corpus", None)
-    if callable(use_corpus):
-        use_corpus(CorpusStatistics(torch.from_numpy(token_counts)))
+    loss.use_corpus(CorpusStatistics(torch.from_numpy(token_counts)))
     log_weight = loss.log_weight()
     return {} if log_weight is None else {"debiased": head.debias(log_weight)}
 
 
-def _continuations(
-    cli: TrainingCLI, settings: AnalysisSettings, pieces: Pieces, progress: Progress
-) -> tuple[list[Record], list[Record]]:
+def _continuations(run: LoadedRun, settings: AnalysisSettings, pieces: Pieces) -> tuple[list[Record], list[Record]]:
     """The records of the human, the greedy and the sampled continuations, and their texts, one row a prompt."""
-    data, network = cli.datamodule, cli.model.network
+    data, network = run.data, run.network
     model = LMZooForCausalLM.from_decoder(network).eval()
     written = {HUMAN: pieces.human}
     for decoding in DECODINGS:
-        task = progress.add_task(f"{cli.run.folder}: {decoding} continuations", total=settings.prompts)
-        written[decoding] = continue_prompts(
-            model,
-            pieces.prompts,
-            pieces.human.size(1),
-            decoding=decoding,
-            separator=data.prepared(settings.split).separator,
-            seed=settings.seed,
-            advance=lambda n, task=task: progress.advance(task, n),  # type: ignore[misc]
-        )
+        with progress_bar(f"{run.folder}: {decoding} continuations", settings.prompts) as advance:
+            written[decoding] = continue_prompts(
+                model,
+                pieces.prompts,
+                pieces.human.size(1),
+                decoding=decoding,
+                separator=data.prepared(settings.split).separator,
+                seed=settings.seed,
+                advance=advance,
+            )
     how = {
         "split": settings.split,
         "prompts": settings.prompts,
@@ -199,11 +229,6 @@ def _continuations(
         for i, start in enumerate(pieces.starts)
     ]
     return records, rows
-
-
-def _sha256(file: Path) -> str:
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _write_lines(file: Path, records: list[Record]) -> None:

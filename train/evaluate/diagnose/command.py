@@ -7,21 +7,22 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from jsonargparse import ArgumentParser
-from rich.progress import track
-
 from ....errors import ArgumentError, ConfigError, nearest, require
 from ....layers import Attention, ComplexAttention
 from ....models import Decoder
-from ...arguments import ExampleFormatter, console, read_lengths, say
+from ...arguments import read_lengths, say
 from ...data.corpus import SPLITS
 from ...figures.canvas import Plot
-from ...fit.records import passport
+from ...runs.evaluation_files import ORIGIN
 from ...storage import finite, write_atomically
-from ..subject import SampledWindows, open_run, take_windows
+from ..frame import parser_of, progress_bar
+from ..loaded_run import SampledWindows, load_run, take_windows
 from .plots import attention_plots, phase_plots, threshold_plots
 from .record import histograms, phase_records, threshold_record, weights_record
 from .weights import Reading, has_threshold, read_weights
+
+VERSION = 1
+"""Of the figures: raised by hand when the code gives others."""
 
 TOPICS = ("phases", "attention", "threshold")
 
@@ -44,37 +45,20 @@ Example:
 
 def main(arguments: list[str]) -> int:
     """Parse, measure, write, say where."""
-    parser = ArgumentParser(prog="lmzoo diagnose", description=_DESCRIPTION, formatter_class=ExampleFormatter)
-    parser.add_argument("run", type=str, help="folder of a run, finished or not")
-    parser.add_argument("--output", type=str | None, default=None, help="folder to write; RUN/diagnose if not given")
+    parser = parser_of("diagnose", _DESCRIPTION)
+    parser.add_function_arguments(
+        diagnose, as_positional=True, as_group=False, skip={"allow_classes", "lengths", "show"}
+    )
     parser.add_argument(
         "--lengths", type=str | None, default=None, help="window lengths, such as 256,512,1024; 1, 2 and 4 contexts"
     )
-    parser.add_argument("--split", type=str, default="validation", help="text to read: train, validation or test")
-    parser.add_argument("--windows", type=int, default=4, help="windows of each length, spread over the split")
     parser.add_argument(
-        "--rows", type=int, default=128, help="rows of a window to read, spread evenly; fewer is faster"
-    )
-    parser.add_argument(
-        "--show",
-        type=str | None,
-        default=None,
-        help="some of phases,attention,threshold; all that the run has layers for if not given",
-    )
-    parser.add_argument(
-        "--allow_classes", action="store_true", help="allow class paths outside lmzoo, which runs the code they name"
+        "--show", type=str | None, default=None, help=f"some of {','.join(TOPICS)}; all that the run has layers for"
     )
     a = parser.parse_args(arguments)
-    folder = diagnose(
-        a.run,
-        output=a.output,
-        lengths=None if a.lengths is None else read_lengths(a.lengths),
-        split=a.split,
-        windows=a.windows,
-        rows=a.rows,
-        show=None if a.show is None else [word.strip() for word in a.show.split(",")],
-        allow_classes=a.allow_classes,
-    )
+    lengths = None if a.lengths is None else read_lengths(a.lengths)
+    show = None if a.show is None else [word.strip() for word in a.show.split(",")]
+    folder = diagnose(**{**a.as_dict(), "lengths": lengths, "show": show})
     say(f"written to {folder}")
     return 0
 
@@ -94,6 +78,16 @@ def diagnose(
 
     Everything is measured on the CPU in float32, whatever the run was trained in, and summed in float64.
 
+    Args:
+        run: folder of a run, finished or not
+        output: folder to write; RUN/diagnose if not given
+        lengths: of windows, in tokens; 1, 2 and 4 training contexts if not given
+        split: text to read: train, validation or test
+        windows: windows of each length, spread over the split
+        rows: rows of a window to read, spread evenly; fewer is faster
+        show: some of :data:`TOPICS`; all that the run has layers for if not given
+        allow_classes: the run may name parts from outside lmzoo, which are imported
+
     Raises:
         ConfigError: ``run`` holds no run, the text is shorter than a window, or a layer asked for is not there.
         ArgumentError: a number or a name is out of range.
@@ -104,12 +98,13 @@ def diagnose(
     for topic in show or ():
         require(topic in TOPICS, "show", f"some of {', '.join(TOPICS)} (nearest: {nearest(topic, TOPICS)[0]})", topic)
     require(lengths is None or min(lengths, default=0) >= 1, "lengths", "numbers of at least 1", lengths)
-    cli, weights = open_run(run, allow_classes=allow_classes)
-    network = cli.model.network
+    loaded = load_run(run, allow_classes=allow_classes)
+    network = loaded.network
     topics = _topics(network, show)
-    train_length = int(cli.datamodule.context_length)
-    record: dict[str, Any] = {"run": str(run), "weights": weights, "train_length": train_length}
+    train_length = int(loaded.data.context_length)
+    record: dict[str, Any] = {"run": str(run), "weights": loaded.weights, "train_length": train_length}
     plots: list[Plot] = []
+    readings: list[Reading] = []
     if "phases" in topics:
         phases = phase_records(network)
         counts = {name: histograms(phases, name) for name in ("delta", "bias")}
@@ -117,16 +112,18 @@ def diagnose(
         plots += phase_plots(phases, counts)
     if {"attention", "threshold"} & topics:
         lengths = sorted(set(lengths or (train_length, 2 * train_length, 4 * train_length)))
-        taken = take_windows(cli, split, lengths, windows)
+        taken = take_windows(loaded.data, split, lengths, windows)
         readings = _read(network, taken, lengths, rows)
-        record |= {"lengths": lengths, "window_starts": taken.starts, "passport": passport(cli, split)}
+        record |= {"lengths": lengths, "window_starts": taken.starts, "passport": loaded.passport(split)}
     if "attention" in topics:
         record["attention"] = [weights_record(reading) for reading in readings]
         plots += attention_plots(record["attention"], train_length)
     if "threshold" in topics:
         surviving = [reading for reading in readings if reading.surviving is not None]
-        record["threshold"] = [threshold_record(r, network.blocks[r.layer].attention) for r in surviving]
+        blocks: Any = network.blocks
+        record["threshold"] = [threshold_record(r, blocks[r.layer].attention) for r in surviving]
         plots += threshold_plots(record["threshold"], train_length)
+    record[ORIGIN] = loaded.origin(VERSION, [split] if readings else [])
     folder = Path(run) / "diagnose" if output is None else Path(output)
     _write(folder, record, plots)
     return folder
@@ -156,11 +153,13 @@ def _topics(network: Decoder, show: Sequence[str] | None) -> set[str]:
 
 def _read(network: Decoder, taken: SampledWindows, lengths: list[int], rows: int) -> list[Reading]:
     readings: list[Reading] = []
-    for length in track(lengths, description="reading attention", console=console, transient=True):
-        try:
-            readings += read_weights(network, taken.input_ids[:, :length], rows)
-        except ArgumentError as error:  # such as a position that ends at the training length
-            raise ConfigError(f"windows of {length} tokens: {error}", key="lengths") from error
+    with progress_bar("reading attention", len(lengths)) as advance:
+        for length in lengths:
+            try:
+                readings += read_weights(network, taken.input_ids[:, :length], rows)
+            except ArgumentError as error:  # such as a position that ends at the training length
+                raise ConfigError(f"windows of {length} tokens: {error}", key="lengths") from error
+            advance(1)
     return readings
 
 

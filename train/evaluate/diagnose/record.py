@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import itertools
 import math
-from typing import Any
+from collections.abc import Iterator
 
 import numpy as np
 from torch import Tensor
 
 from ....layers import Attention, ComplexAttention
 from ....models import Decoder
+from ...storage import Record
 from .weights import Reading
-
-Record = dict[str, Any]
 
 # Groups of neighbouring rows that a figure by row position is averaged over.
 ROW_GROUPS = 16
@@ -39,15 +38,13 @@ def weights_record(reading: Reading) -> Record:
         "total_weight_range": [reading.smallest_total, reading.largest_total],
         "by_row": [
             {
-                "first_row": rows[0],
-                "last_row": rows[-1],
-                "mean_row": sum(rows) / len(rows),
+                **place,
                 "rows_read": len(rows),
                 "entropy": None if reading.entropy is None else _mean_of(reading.entropy, part),
                 "uniform_entropy": _mean_log(rows),
                 "total_weight": _mean_of(reading.total, part),
             }
-            for part, rows in _row_groups(reading.rows)
+            for part, rows, place in _row_groups(reading.rows)
         ],
     }
 
@@ -65,13 +62,8 @@ def threshold_record(reading: Reading, layer: Attention) -> Record:
         "surviving_share": float(reading.surviving.mean()),
         "surviving_share_by_head": reading.surviving.mean(dim=1).tolist(),
         "by_row": [
-            {
-                "first_row": rows[0],
-                "last_row": rows[-1],
-                "mean_row": sum(rows) / len(rows),
-                "surviving_share": _mean_of(reading.surviving, part),
-            }
-            for part, rows in _row_groups(reading.rows)
+            {**place, "surviving_share": _mean_of(reading.surviving, part)}
+            for part, _, place in _row_groups(reading.rows)
         ],
     }
 
@@ -110,11 +102,13 @@ def histograms(records: list[Record], name: str) -> Record:
     return {"edges": edges.tolist(), "layer_and_head": heads, "channels": counts}
 
 
-def _row_groups(rows: list[int]) -> list[tuple[slice, list[int]]]:
-    """Neighbouring rows in at most ``ROW_GROUPS`` groups of nearly equal size."""
+def _row_groups(rows: list[int]) -> Iterator[tuple[slice, list[int], Record]]:
+    """Neighbouring rows in at most ``ROW_GROUPS`` groups of nearly equal size: their indices, the rows, their place."""
     n = min(ROW_GROUPS, len(rows))
     cuts = [round(k * len(rows) / n) for k in range(n + 1)]
-    return [(slice(a, b), rows[a:b]) for a, b in itertools.pairwise(cuts)]
+    for a, b in itertools.pairwise(cuts):
+        group = rows[a:b]
+        yield slice(a, b), group, {"first_row": group[0], "last_row": group[-1], "mean_row": sum(group) / len(group)}
 
 
 def _mean_of(of_row: Tensor, part: slice) -> float:

@@ -130,7 +130,6 @@ class _Tally:
                 self.surviving[:, k] += surviving_share(self.layer, q, keys)[0].cpu()
 
     def reading(self, length: int, windows: int) -> Reading:
-        """The means over the windows."""
         if self.windows != windows:
             raise ConfigError(
                 f"layer {self.index}, {type(self.layer).__name__}, does not work through attend(), so its weights "

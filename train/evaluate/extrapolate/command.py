@@ -6,56 +6,20 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
-
-import torch
-from jsonargparse import ArgumentParser
-from rich import box
-from rich.table import Table
 
 from ....errors import ConfigError, require
-from ...arguments import ExampleFormatter, check_device, console, read_lengths, say
-from ...data.corpus import SPLITS
+from ...arguments import read_lengths, say
 from ...figures.formats import NONE, amount, duration, perplexity_digits, plain
 from ...runs.evaluation_files import unchanged
 from ...storage import Record, write_records
+from ..frame import add_subject_arguments, check_subject_arguments, parser_of, show_table
 from ..interventions import add_intervention_arguments, intervention_from, slug
-from ..subject import Subject, label_of, load_subject, load_text
+from ..subject import label_of, load_asked, load_text
 from .conventions import CONVENTIONS
 from .evaluate import DEFAULT_TARGETS, extrapolate
-from .passport import check_lengths
 from .plots import extrapolation_plots
 from .protocols import PROTOCOLS
 from .tables import Scored, extrapolation_tables
-
-DTYPES = {"float32": torch.float32, "float64": torch.float64, "bfloat16": torch.bfloat16}
-
-
-def add_subject_arguments(parser: ArgumentParser) -> None:
-    """Give a command the options of text, machine and model."""
-    parser.add_argument("--split", type=str | None, default=None, help="test, if there is one, else validation")
-    parser.add_argument(
-        "--source", type=str | None, default=None, help="text to read; a run's own, python-docs for other models"
-    )
-    parser.add_argument("--raw", action="store_true", help="with --source wikitext-...: the form without <unk>")
-    parser.add_argument("--detokenize", action="store_true", help="with --source wikitext-...: undo its spacing")
-    parser.add_argument(
-        "--device", type=str, default="cuda" if torch.cuda.is_available() else "cpu", help="cpu, cuda or cuda:N"
-    )
-    parser.add_argument("--dtype", type=str, default="float32", help=f"precision: {', '.join(DTYPES)}")
-    parser.add_argument("--no_figure", action="store_true", help="records only, without figures")
-    parser.add_argument(
-        "--allow_classes", action="store_true", help="allow class paths outside lmzoo, which runs the code they name"
-    )
-    add_intervention_arguments(parser)
-
-
-def check_subject_arguments(given: Any) -> None:
-    """Raise :class:`ArgumentError` for a value that none of them takes."""
-    check_device(given.device)
-    require(given.dtype in DTYPES, "dtype", " or ".join(DTYPES), given.dtype)
-    require(given.split is None or given.split in SPLITS, "split", " or ".join(SPLITS), given.split)
-
 
 _DESCRIPTION = """Score models on windows longer than those of training, in three protocols:
 non_overlapping: windows side by side; longer ones lower the loss by themselves, since fewer tokens have little context.
@@ -74,7 +38,7 @@ Examples:
 
 def main(arguments: Sequence[str]) -> int:
     """Parse, score every model, show."""
-    parser = ArgumentParser(prog="lmzoo extrapolate", description=_DESCRIPTION, formatter_class=ExampleFormatter)
+    parser = parser_of("extrapolate", _DESCRIPTION)
     parser.add_argument("models", type=str, nargs="+", help="folders of runs or of saved models, or names on the hub")
     parser.add_argument("--lengths", type=str, required=True, help="window lengths in tokens, such as 256,512,1024")
     parser.add_argument("--protocol", type=str, default="all", help=f"all, {', '.join(PROTOCOLS)}")
@@ -97,6 +61,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--output", type=str | None, default=None, help="folder of records and figure")
     parser.add_argument("--batch_tokens", type=int | None, default=None, help="tokens read at once; by device if unset")
     add_subject_arguments(parser)
+    add_intervention_arguments(parser)
     a = parser.parse_args(list(arguments))
     check_subject_arguments(a)
     require(a.targets >= 0, "targets", "0 (all) or more", a.targets)
@@ -105,11 +70,8 @@ def main(arguments: Sequence[str]) -> int:
     protocol = a.convention or a.protocol
     change = intervention_from(a)
     scored: list[Scored] = []
-    subject: Subject | None = None
     for place, label in zip(a.models, _labels(a.models)):
-        subject = load_subject(place, label=label, allow_classes=a.allow_classes)
-        check_lengths(subject.model, lengths)
-        subject.model.to(a.device, DTYPES[a.dtype])
+        subject = load_asked(a, place, label, lengths)
         text = load_text(subject, protocol, split=a.split, source=a.source, raw=a.raw, detokenize=a.detokenize)
         file = subject.records_file(a.output)
         say(f"{label}: {text.corpus}, {text.more['split']} split; records in {file}")
@@ -133,13 +95,11 @@ def main(arguments: Sequence[str]) -> int:
         # a change is looked at beside the model without it, where that was scored
         before = [] if change is None else unchanged(file, records)
         scored += [Scored(label, 0, record) for record in (*before, *records)]
-    assert subject is not None
     if len(a.models) > 1:
         _show_all(scored)
     if not a.no_figure:
-        folder = Path(a.output) if a.output else subject.records_file(None).parent
-        folder = folder if len(a.models) == 1 or a.output else Path("runs") / "extrapolation"
-        _write(folder, scored, slug(change))
+        alone = file.parent if len(a.models) == 1 else Path("runs") / "extrapolation"
+        _write(Path(a.output) if a.output else alone, scored, slug(change))
     return 0
 
 
@@ -153,32 +113,27 @@ def _tell(record: Record, is_new: bool) -> None:
 
 
 def _show_one(label: str, records: Sequence[Record]) -> None:
-    table = Table(
-        title=f"{label}: intervals from resampling documents",
-        title_justify="left",
-        box=box.SIMPLE_HEAD,
-        padding=(0, 1, 0, 0),
-    )
     figures = ("nats per token", "95 %", "token ppl", "word ppl", "bits per byte")
-    for column in ("protocol", "length", "stride", "tokens", *figures):
-        table.add_column(column, justify="left" if column == "protocol" else "right", no_wrap=column == "protocol")
-    for record in records:
-        r = {key: math.nan if value is None and key != "stride" else value for key, value in record.items()}
-        interval = (plain(r[f"cross_entropy_{end}"], 3) for end in ("low", "high"))
-        table.add_row(
-            str(r["protocol"]),
-            f"{r['length']:,}",
-            NONE if r["stride"] is None else f"{r['stride']:,}",
-            f"{r['tokens']:,}",
-            plain(r["cross_entropy"], 3),
-            NONE if r["documents"] < 2 else "–".join(interval),
-            plain(r["token_perplexity"], perplexity_digits(r["token_perplexity"])),
-            _large(r["word_perplexity"]),
-            plain(r["bits_per_byte"], 4),
-        )
-    console.print(table)
+    columns = ("protocol", "length", "stride", "tokens", *figures)
+    show_table(f"{label}: intervals from resampling documents", columns, map(_row, records), narrow=True)
     if any(r["documents"] < 2 for r in records):
         say("one document: nothing to resample, so no interval")
+
+
+def _row(record: Record) -> list[str]:
+    r = {key: math.nan if value is None and key != "stride" else value for key, value in record.items()}
+    interval = (plain(r[f"cross_entropy_{end}"], 3) for end in ("low", "high"))
+    return [
+        str(r["protocol"]),
+        f"{r['length']:,}",
+        NONE if r["stride"] is None else f"{r['stride']:,}",
+        f"{r['tokens']:,}",
+        plain(r["cross_entropy"], 3),
+        NONE if r["documents"] < 2 else "–".join(interval),
+        plain(r["token_perplexity"], perplexity_digits(r["token_perplexity"])),
+        _large(r["word_perplexity"]),
+        plain(r["bits_per_byte"], 4),
+    ]
 
 
 def _large(perplexity: float) -> str:
@@ -189,13 +144,8 @@ def _large(perplexity: float) -> str:
 def _show_all(scored: Sequence[Scored]) -> None:
     variants = list(dict.fromkeys(one.variant for one in scored))
     for content in extrapolation_tables(scored, variants, variants[0]):
-        table = Table(title=content.title, title_justify="left")
-        table.add_column("model", no_wrap=True)
-        for column in content.columns:
-            table.add_column(column, justify="right")
-        for row in content.rows:
-            table.add_row(row.variant, *map(str, row.cells))
-        console.print(table)
+        rows = [(row.variant, *map(str, row.cells)) for row in content.rows]
+        show_table(content.title, ("model", *content.columns), rows)
         say(f"{content.sentence}\n")
 
 

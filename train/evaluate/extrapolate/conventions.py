@@ -10,10 +10,10 @@ import numpy as np
 from transformers import PreTrainedTokenizerBase
 
 from ....errors import require
+from ...data.corpus import TextHash
 from ...data.encode import separator_id
-from ...data.facts import TextHash
 from .protocols import Windows
-from .stream import TextStream, check_documents
+from .stream import Text, TextStream, check_documents
 
 CONVENTIONS = ("lm-eval", "fairseq")
 
@@ -65,21 +65,24 @@ def lm_eval_detokenize(page: str) -> str:
     return page
 
 
-def lm_eval_stream(tokenizer: PreTrainedTokenizerBase, pages: Sequence[str]) -> TextStream:
-    """Detokenised pages, each after the prefix token (bos, else eos), which is context only.
+def lm_eval_stream(tokenizer: PreTrainedTokenizerBase, text: Text) -> TextStream:
+    """Detokenised documents, which are pages, each after the prefix token (bos, else eos), which is context only.
 
     Words are the pieces between white space of the page before it was detokenised, empty ones at either end counted,
     bytes those of the same; both stand at a page's first token.
     """
     prefix = tokenizer.bos_token_id if isinstance(tokenizer.bos_token_id, int) else separator_id(tokenizer)
+    check_documents(text.documents)
     parts = []
-    for page in pages:
+    for page in text.documents:
         ids = _plain_ids(tokenizer, lm_eval_detokenize(page))
         require(bool(ids), "tokenizer", "one that gives every page tokens", f"none for {page[:40]!r}")
         words, size = np.zeros((2, len(ids) + 1), dtype=np.int64)
         words[1], size[1] = len(re.split(r"\s+", page)), len(page.encode("utf-8"))
         parts.append(([prefix, *ids], np.arange(len(ids) + 1) > 0, size, words))
-    return _joined(pages, parts, "lm-eval: white space, empty pieces at the ends included, before detokenisation")
+    return _joined(
+        text.documents, parts, "lm-eval: white space, empty pieces at the ends included, before detokenisation"
+    )
 
 
 def lm_eval_windows(stream: TextStream, length: int) -> Windows:
@@ -94,23 +97,18 @@ def lm_eval_windows(stream: TextStream, length: int) -> Windows:
         firsts.append(begin + 1)
         ends.append(np.minimum(begin + length, stop - 1))
         begins.append(np.maximum(ends[-1] - length, start))
-    return Windows(
-        np.concatenate(begins),
-        np.concatenate(ends),
-        np.concatenate(firsts),
-        None,
-        stream.totals()["tokens"],
-    )
+    return Windows(np.concatenate(begins), np.concatenate(ends), np.concatenate(firsts), None, stream.targets)
 
 
-def fairseq_stream(tokenizer: PreTrainedTokenizerBase, documents: Sequence[str]) -> TextStream:
+def fairseq_stream(tokenizer: PreTrainedTokenizerBase, text: Text) -> TextStream:
     """Lines, white space made single spaces, with the separator after each, which is scored like any token.
 
     Words are those of a line and one for its end, bytes those of the line as it stands; both stand at its end.
     """
+    check_documents(text.documents)
     separator = separator_id(tokenizer)
     parts = []
-    for i, document in enumerate(documents):
+    for i, document in enumerate(text.documents):
         ids: list[int] = [] if i else [separator]  # what the text's first token is predicted from
         at, words, sizes = [], [], []
         for line in re.findall(r"[^\n]*\n|[^\n]+", document):
@@ -121,7 +119,7 @@ def fairseq_stream(tokenizer: PreTrainedTokenizerBase, documents: Sequence[str])
         counts = np.zeros((2, len(ids)), dtype=np.int64)
         counts[:, at] = words, sizes
         parts.append((ids, np.arange(len(ids)) > (0 if i == 0 else -1), counts[1], counts[0]))
-    return _joined(documents, parts, "whitespace+eol")
+    return _joined(text.documents, parts, "whitespace+eol")
 
 
 def fairseq_windows(stream: TextStream, length: int, stride: int | None) -> Windows:
@@ -133,14 +131,7 @@ def fairseq_windows(stream: TextStream, length: int, stride: int | None) -> Wind
     step = length if stride is None else stride
     begin = np.arange(0, len(stream) - 1, step)
     end = np.minimum(begin + step, len(stream) - 1)
-    return Windows(np.maximum(begin - (length - step), 0), end, begin + 1, stride, stream.totals()["tokens"])
-
-
-def convention_stream(convention: str, tokenizer: PreTrainedTokenizerBase, documents: Sequence[str]) -> TextStream:
-    """The text as a convention has it."""
-    check_documents(documents)
-    make = lm_eval_stream if convention == "lm-eval" else fairseq_stream
-    return make(tokenizer, documents)
+    return Windows(np.maximum(begin - (length - step), 0), end, begin + 1, stride, stream.targets)
 
 
 def _plain_ids(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:

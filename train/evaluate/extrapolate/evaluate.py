@@ -7,27 +7,40 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from torch import nn
 from transformers import PreTrainedTokenizerBase
 
 from ....errors import nearest, require
 from ...fit.perplexity import figures
-from ...runs.evaluation_files import identity, known_records
+from ...runs.evaluation_files import (
+    ORIGIN,
+    RECORDS_FILE,
+    SETTINGS,
+    has_origin,
+    identity,
+    known_records,
+    read_records,
+)
 from ...storage import Record, append_record
+from ..frame import Advance, Settings, corpus_of, progress_bar, usual_split
 from ..interventions import Intervention
-from .conventions import CONVENTIONS, convention_stream, fairseq_windows, lm_eval_windows
-from .interval import interval
-from .passport import check_lengths, model_passport, text_passport
+from .conventions import CONVENTIONS, fairseq_stream, fairseq_windows, lm_eval_stream, lm_eval_windows
+from .passport import check_lengths, model_passport, origin_of, text_passport
 from .protocols import PROTOCOLS, Windows, Within, fixed_target, non_overlapping, sliding
-from .scorers import scorer_for
+from .scorers import score, scorer_for
 from .stream import Text, TextStream, text_stream
-from .sums import by_document, by_position, score
+from .sums import by_document, by_position, interval
+
+VERSION = 1
+"""Of the figures: raised by hand when the code gives others, so that comparisons make theirs anew."""
+
+DEFAULT_TARGETS = 16384
+_BATCH_TOKENS = {"cpu": 1 << 13, "cuda": 1 << 16}
+_PROBE_TOKENS = 16
 
 
 @contextmanager
@@ -43,25 +56,45 @@ def evaluating(model: nn.Module, intervention: Intervention | None) -> Iterator[
             module.training = training
 
 
-def progress_bar() -> Progress:
-    """A bar on a terminal with the time that is left, nothing elsewhere; gone when it is done."""
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f} %"))
-    times = (TimeElapsedColumn(), TextColumn("left:"), TimeRemainingColumn())
-    return Progress(*columns, *times, console=console, transient=True, disable=not console.is_terminal)
+@dataclass(frozen=True)
+class LengthSettings(Settings):
+    """What a comparison asks by its ``lengths:``: every protocol at each of them.
 
+    Args:
+        lengths: of the windows, in tokens.
+    """
 
-DEFAULT_TARGETS = 16384
-_BATCH_TOKENS = {"cpu": 1 << 13, "cuda": 1 << 16}
-_PROBE_TOKENS = 16
+    command: ClassVar[str] = "extrapolate"
+    version: ClassVar[int] = VERSION
+    lengths: Sequence[int]
+
+    @property
+    def steps(self) -> int:  # type: ignore[override]
+        return len(self.lengths) * len(PROTOCOLS)
+
+    def as_words(self) -> list[str]:
+        return ["--lengths", ",".join(map(str, self.lengths)), "--no_figure"]
+
+    def missing(self, run: Path) -> int:
+        """How many of the records a run's folder lacks."""
+        stands = self.standing(run, lambda data: {usual_split(corpus_of(data)): data})
+        made = [
+            {key: record[key] for key in SETTINGS}
+            for record in read_records(run / RECORDS_FILE)
+            if record["passport"]["dtype"] == "float32" and stands(record["passport"].get(ORIGIN))
+        ]
+        wanted = [_settings(name, length, self.lengths) for name in PROTOCOLS for length in self.lengths]
+        return sum(settings not in made for settings in wanted)
 
 
 @dataclass(frozen=True)
 class Job:
-    """One record to make: its settings and its windows."""
+    """One record to make: its settings, its text, its windows on that and its passport."""
 
     settings: dict[str, Any]
+    stream: TextStream
     windows: Windows
+    passport: Record
 
 
 def extrapolate(
@@ -122,33 +155,38 @@ def extrapolate(
     names = _protocols(protocol)
     _check_numbers(stride, targets, batch_tokens, lengths, names)
     require(within in ("text", "document"), "within", "text or document", within)
-    streams = {name: _stream(name, tokenizer, text) for name in dict.fromkeys(map(_stream_name, names))}
+    # protocols share a stream, and conventions have streams of their own
+    makers = {"lm-eval": lm_eval_stream, "fairseq": fairseq_stream}
+    streams = {make: make(tokenizer, text) for make in dict.fromkeys(makers.get(name, text_stream) for name in names)}
     said = None if intervention is None else intervention.describe()
-    jobs = [
-        _job(name, streams[_stream_name(name)], length, lengths, stride, targets, within, said)
-        for name in names
-        for length in sorted(lengths)
-    ]
-    own = model_passport(model, tokenizer, train_length=train_length, seed=seed)
-    cards = {
-        name: {**text_passport(stream, corpus=text.corpus, more=text.more), **own} for name, stream in streams.items()
-    }
+    card = model_passport(model, tokenizer, train_length=train_length, seed=seed)
+    jobs = []
+    for name in names:
+        stream = streams[makers.get(name, text_stream)]
+        origin = origin_of(model, VERSION, text, stream)
+        passport = {**text_passport(stream, text), **card, ORIGIN: origin}
+        for length in sorted(lengths):
+            settings = _settings(
+                name, length, lengths, stride=stride, targets=targets, within=within, intervention=said
+            )
+            jobs.append(Job(settings, stream, _windows(stream, settings), passport))
     file = None if output is None else Path(output)
-    known = known_records(file)
-    keys = [identity(job.settings, cards[_stream_name(job.settings["protocol"])]) for job in jobs]
+    known = {
+        key: record
+        for key, record in known_records(file).items()
+        if has_origin(record["passport"].get(ORIGIN), jobs[0].passport[ORIGIN], text_known=False)
+    }
     device = next(model.parameters()).device
     size = batch_tokens or _BATCH_TOKENS.get(device.type, _BATCH_TOKENS["cuda"])
     records = []
+    keys = [identity(job.settings, job.passport) for job in jobs]
     pending = sum(job.windows.inputs for job, key in zip(jobs, keys) if key not in known)
-    with evaluating(model, intervention), progress_bar() as progress:
-        task = progress.add_task("", total=pending)
+    with evaluating(model, intervention), progress_bar("", pending) as advance:
         for job, key in zip(jobs, keys):
-            name = _stream_name(job.settings["protocol"])
             record = known.get(key)
             if record is None:
-                progress.update(task, description=f"{job.settings['protocol']} {job.settings['length']:,}")
-                made = _record(model, streams[name], job, size, lambda n: progress.advance(task, n))
-                record = {**made, "passport": cards[name]}
+                advance(0, f"{job.settings['protocol']} {job.settings['length']:,}")
+                record = _record(model, job, size, advance)
                 if file is not None:
                     append_record(file, record)
             records.append(record)
@@ -157,12 +195,9 @@ def extrapolate(
     return records
 
 
-def _record(
-    model: nn.Module, stream: TextStream, job: Job, batch_tokens: int, advance: Callable[[int], None]
-) -> Record:
-    device = next(model.parameters()).device
-    probe = torch.from_numpy(stream.tokens[None, :_PROBE_TOKENS]).to(device)
-    scorer = scorer_for(model, probe)
+def _record(model: nn.Module, job: Job, batch_tokens: int, advance: Advance) -> Record:
+    stream, device = job.stream, next(model.parameters()).device
+    scorer = scorer_for(model, torch.from_numpy(stream.tokens[None, :_PROBE_TOKENS]).to(device))
     start = time.perf_counter()
     scores = score(scorer, stream, job.windows, device=device, batch_tokens=batch_tokens, advance=advance)
     seconds = time.perf_counter() - start
@@ -183,42 +218,52 @@ def _record(
         "scorer": scorer.method,
         "seconds": seconds,
         "input_tokens": job.windows.inputs,
+        "passport": job.passport,
     }
 
 
-def _job(
-    name: str,
-    stream: TextStream,
+def _settings(
+    protocol: str,
     length: int,
     lengths: Sequence[int],
-    stride: int | None,
-    targets: int | None,
-    within: Within,
-    intervention: str | None,
-) -> Job:
-    fixed = name == "fixed_target"
-    match name:
-        case "non_overlapping":
-            windows = non_overlapping(stream, length)
-        case "sliding":
-            windows = sliding(stream, length, stride)
-        case "fixed_target":
-            step = max(1, min(lengths) // 2) if stride is None else stride
-            windows = fixed_target(stream, length, max(lengths), stride=step, targets=targets, within=within)
-        case "lm-eval":
-            windows = lm_eval_windows(stream, length)
-        case _:
-            windows = fairseq_windows(stream, length, stride)
-    settings = {
-        "protocol": name,
+    *,
+    stride: int | None = None,
+    targets: int | None = DEFAULT_TARGETS,
+    within: Within = "text",
+    intervention: str | None = None,
+) -> dict[str, Any]:
+    """What a record is asked to be, with what was not given spelt out."""
+    fixed = protocol == "fixed_target"
+    if protocol in ("sliding", "fixed_target") and stride is None:
+        stride = max(1, (min(lengths) if fixed else length) // 2)
+    return {
+        "protocol": protocol,
         "length": length,
-        "stride": windows.stride,
+        "stride": stride if protocol in _STRIDING else None,
         "longest": max(lengths) if fixed else None,
         "within": within if fixed else None,
         "targets": targets if fixed else None,
         "intervention": intervention,
     }
-    return Job(settings, windows)
+
+
+_STRIDING = ("sliding", "fixed_target", "fairseq")
+
+
+def _windows(stream: TextStream, settings: dict[str, Any]) -> Windows:
+    length, stride = settings["length"], settings["stride"]
+    match settings["protocol"]:
+        case "non_overlapping":
+            return non_overlapping(stream, length)
+        case "sliding":
+            return sliding(stream, length, stride)
+        case "fixed_target":
+            more = {key: settings[key] for key in ("stride", "targets", "within")}
+            return fixed_target(stream, length, settings["longest"], **more)
+        case "lm-eval":
+            return lm_eval_windows(stream, length)
+        case _:
+            return fairseq_windows(stream, length, stride)
 
 
 def _protocols(protocol: str) -> tuple[str, ...]:
@@ -234,18 +279,7 @@ def _check_numbers(
     require(targets is None or targets >= 1, "targets", "None or 1 or more", targets)
     require(batch_tokens is None or batch_tokens >= 1, "batch_tokens", "None or 1 or more", batch_tokens)
     if stride is not None:
-        uses = any(name in ("sliding", "fixed_target", "fairseq") for name in names)
+        uses = any(name in _STRIDING for name in names)
         require(uses, "stride", f"None: in {names[0]} windows do not advance by a stride", stride)
         expected = f"a number from 1 to the smallest length {min(lengths)}"
         require(1 <= stride <= min(lengths), "stride", expected, stride)
-
-
-def _stream_name(protocol: str) -> str:
-    """Protocols that share a stream have one name here."""
-    return protocol if protocol in CONVENTIONS else "text"
-
-
-def _stream(name: str, tokenizer: PreTrainedTokenizerBase, text: Text) -> TextStream:
-    if name in CONVENTIONS:
-        return convention_stream(name, tokenizer, text.documents)
-    return text_stream(tokenizer, text)

@@ -1,9 +1,10 @@
-"""What stands beside an extrapolation figure."""
+"""What stands beside the figures of any causal model."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -14,8 +15,9 @@ from ....errors import require
 from ....layers import LearnedPosition
 from ....models import Decoder, LMZooForCausalLM, count_built
 from ....tokenization import tokenizer_sha256
-from ...runs.environment import commit, versions
-from .stream import TextStream
+from ...runs.environment import commit, counted, versions
+from ...runs.evaluation_files import WEIGHTS_FILE, Origin, file_sha256
+from .stream import Text, TextStream
 
 # Rows that some models keep before position 0 in their tables (OPT has two).
 _SPARE_ROWS = 2
@@ -64,15 +66,23 @@ def check_lengths(model: nn.Module, lengths: Sequence[int]) -> None:
     require(limit is None or max(lengths) <= limit, "lengths", expected, max(lengths))
 
 
-def text_passport(stream: TextStream, *, corpus: str, more: dict[str, Any]) -> dict[str, Any]:
-    """Of the text; ``more`` is what the caller knows of the corpus beyond what can be seen."""
+def text_passport(stream: TextStream, text: Text) -> dict[str, Any]:
+    """Of the text, with what is known of it beyond what can be seen."""
     return {
-        "corpus": corpus,
+        "corpus": text.corpus,
         "text_sha256": stream.text_sha256,
         "documents": stream.documents,
         "word_rule": stream.word_rule,
-        **more,
+        **text.more,
     }
+
+
+def origin_of(model: nn.Module, version: int, text: Text | None = None, stream: TextStream | None = None) -> Origin:
+    """What decides figures of the model, on this text if any; its weights are a file where it was loaded from one."""
+    place = getattr(model, "name_or_path", "")
+    weights = file_sha256(Path(place) / WEIGHTS_FILE) if place else None
+    texts = {} if text is None or stream is None else {str(text.more.get("split", "text")): stream.text_sha256}
+    return Origin(version=version, weights_sha256=weights, text_sha256=texts)
 
 
 def model_passport(
@@ -85,7 +95,7 @@ def model_passport(
         "train_length": train_length if train_length is not None else train_length_of(model),
         "dtype": str(next(model.parameters()).dtype).removeprefix("torch."),
         "seed": seed,
-        **_parameters(model),
+        **_sizes(model),
         "versions": versions(),
         "commit": commit(),
     }
@@ -102,26 +112,18 @@ def weights_sha256(model: nn.Module) -> str:
     return found.hexdigest()
 
 
-def _parameters(model: nn.Module) -> dict[str, int]:
+def _sizes(model: nn.Module) -> dict[str, int]:
     """Each parameter counted once: what a head shares with the embedding is tied and none of its own."""
     if isinstance(model, Decoder | LMZooForCausalLM):
-        counts = count_built(model.decoder if isinstance(model, LMZooForCausalLM) else model)
-        return {
-            "parameters": counts.total,
-            "embedding_parameters": counts.embedding,
-            "head_parameters": counts.head,
-            "tied_parameters": counts.tied,
-            "head_table_bytes": counts.head_table_bytes,
-        }
+        return counted(count_built(model.decoder if isinstance(model, LMZooForCausalLM) else model))
     words = getattr(model, "get_input_embeddings", lambda: None)()
     output = getattr(model, "get_output_embeddings", lambda: None)()
-    inside = set() if words is None else {id(p) for p in words.parameters()}
-    embedding = 0 if words is None else sum(p.numel() for p in words.parameters())
-    of_head = [] if output is None else [*output.parameters()]
+    inside = {} if words is None else {id(p): p.numel() for p in words.parameters()}
+    of_head = {} if output is None else {id(p): p.numel() for p in output.parameters()}
     return {
         "parameters": sum(p.numel() for p in model.parameters()),
-        "embedding_parameters": embedding,
-        "head_parameters": sum(p.numel() for p in of_head if id(p) not in inside),
-        "tied_parameters": sum(p.numel() for p in of_head if id(p) in inside),
+        "embedding_parameters": sum(inside.values()),
+        "head_parameters": sum(n for key, n in of_head.items() if key not in inside),
+        "tied_parameters": sum(n for key, n in of_head.items() if key in inside),
         "head_table_bytes": 0,
     }

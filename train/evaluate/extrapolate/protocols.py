@@ -49,7 +49,7 @@ def non_overlapping(stream: TextStream, length: int) -> Windows:
     """
     begin = np.arange(0, len(stream) - 1, length)
     end = np.minimum(begin + length, len(stream) - 1)
-    return Windows(begin, end, begin + 1, None, stream.totals()["tokens"])
+    return Windows(begin, end, begin + 1, None, stream.targets)
 
 
 def sliding(stream: TextStream, length: int, stride: int | None = None) -> Windows:
@@ -65,7 +65,7 @@ def sliding(stream: TextStream, length: int, stride: int | None = None) -> Windo
     begin = stride * np.arange(more + 1)
     end = np.minimum(begin + length, last)
     first = np.concatenate([[1], begin[:-1] + length + 1])
-    return Windows(begin, end, first, stride, stream.totals()["tokens"])
+    return Windows(begin, end, first, stride, stream.targets)
 
 
 def fixed_target(

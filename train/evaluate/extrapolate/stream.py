@@ -13,9 +13,8 @@ import numpy.typing as npt
 from transformers import PreTrainedTokenizerBase
 
 from ....errors import require
-from ...data.encode import SplitEncoder
-from ...data.prepared import PreparedSplit
-from ...data.words import WordRule
+from ...data.corpus import WordRule
+from ...data.encode import PreparedSplit, SplitEncoder
 
 Ints = npt.NDArray[np.int64]
 
@@ -31,7 +30,7 @@ class TextStream:
         document: index of the document a token belongs to, ascending, (N,).
         bytes, words: bytes and words of the original text that a token stands for, (N,); 0 where it is not scored.
         documents: how many there are.
-        text_sha256: hash of the documents, see :class:`~lmzoo.train.data.facts.TextHash`.
+        text_sha256: hash of the documents, see :class:`~lmzoo.train.data.encode.TextHash`.
         word_rule: how words were counted.
     """
 
@@ -47,13 +46,10 @@ class TextStream:
     def __len__(self) -> int:
         return len(self.tokens)
 
-    def totals(self) -> dict[str, int]:
-        """Tokens, words and bytes of all that can be scored."""
-        return {
-            "tokens": int(self.scored.sum()),
-            "words": int(self.words[self.scored].sum()),
-            "bytes": int(self.bytes[self.scored].sum()),
-        }
+    @property
+    def targets(self) -> int:
+        """How many tokens can be scored."""
+        return int(self.scored.sum())
 
 
 @dataclass(frozen=True)

@@ -1,20 +1,19 @@
-"""Scoring of windows, and what is added up from it."""
+"""What is added up from scored tokens, and how much a figure hangs on which documents were in the text."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
-from .protocols import Windows
-from .scorers import Scorer
-from .stream import Ints, TextStream
+from ...figures.statistics.bootstrap import UNITS, resampled_sums
+from ...fit.perplexity import figures
 
-Floats = npt.NDArray[np.float64]
+if TYPE_CHECKING:  # slow to import, and a report needs the names of the figures alone
+    from .stream import TextStream
 
 
 @dataclass(frozen=True)
@@ -27,56 +26,9 @@ class Scores:
         nll: in nats, (n,).
     """
 
-    target: Ints
-    context: Ints
-    nll: Floats
-
-
-@torch.no_grad()
-def score(
-    scorer: Scorer,
-    stream: TextStream,
-    windows: Windows,
-    *,
-    device: torch.device,
-    batch_tokens: int,
-    advance: Callable[[int], None],
-) -> Scores:
-    """The nll of every target of the windows but those that the stream does not score.
-
-    Windows of one shape are read together, as many as ``batch_tokens`` tokens hold and at least one; none is padded.
-
-    Args:
-        scorer: of the model.
-        stream: the text.
-        windows: on that text.
-        device: where the model is.
-        batch_tokens: tokens to read at once.
-        advance: told the tokens read after each batch.
-    """
-    targets, contexts, values = [], [], []
-    for begin, length, scored in _batches(windows, 1 if scorer.one_window else batch_tokens):
-        ids = stream.tokens[begin[:, None] + np.arange(length + 1)]
-        block = torch.from_numpy(ids).to(device)
-        nll = scorer.nll(block[:, :-1], block[:, length + 1 - scored :])
-        places = begin[:, None] + np.arange(length + 1 - scored, length + 1)
-        wanted = stream.scored[places]
-        targets.append(places[wanted])
-        contexts.append((places - begin[:, None])[wanted])
-        values.append(nll.double().cpu().numpy()[wanted])
-        advance(ids.shape[0] * length)
-    return Scores(np.concatenate(targets), np.concatenate(contexts), np.concatenate(values))
-
-
-def _batches(windows: Windows, batch_tokens: int) -> Iterator[tuple[Ints, int, int]]:
-    """First tokens of windows of one shape, their length and how many of their targets are scored."""
-    shapes = np.stack([windows.end - windows.begin, windows.end + 1 - windows.first], axis=1)
-    changes = np.flatnonzero((shapes[1:] != shapes[:-1]).any(axis=1)) + 1
-    for run in np.split(np.arange(len(shapes)), changes):
-        length, scored = (int(n) for n in shapes[run[0]])
-        size = max(1, batch_tokens // length)
-        for i in range(0, len(run), size):
-            yield windows.begin[run[i : i + size]], length, scored
+    target: npt.NDArray[np.int64]
+    context: npt.NDArray[np.int64]
+    nll: npt.NDArray[np.float64]
 
 
 def by_document(stream: TextStream, scores: Scores) -> dict[str, list[Any]]:
@@ -112,3 +64,36 @@ def by_position(scores: Scores) -> list[dict[str, float | int]]:
         }
         for k in np.flatnonzero(counts).tolist()
     ]
+
+
+# by what the nll is divided for each figure
+FIGURES = {
+    "cross_entropy": "tokens",
+    "token_perplexity": "tokens",
+    "word_perplexity": "words",
+    "bits_per_byte": "bytes",
+}
+
+
+def interval(sums: Mapping[str, Sequence[float]]) -> dict[str, Any]:
+    """95 % percentile intervals of the figures from resampling documents: ``<figure>_low`` and ``<figure>_high``.
+
+    None below two documents: of a single one nothing can be resampled. It says how far the figure would move with
+    other documents of the kind, not how far with another seed of training. With few documents it is too narrow.
+
+    Args:
+        sums: lists with an entry for each document, as :func:`by_document` gives them.
+    """
+    if len(sums["nll"]) < 2:
+        return {f"{name}_{end}": None for name in FIGURES for end in ("low", "high")}
+    totals = resampled_sums(sums)
+    found: dict[str, Any] = {}
+    for name, unit in FIGURES.items():
+        amount = totals[:, UNITS.index(unit)]
+        if (amount == 0).any():  # as where some documents hold no word
+            found |= {f"{name}_low": None, f"{name}_high": None}
+            continue
+        for end, ratio in zip(("low", "high"), np.percentile(totals[:, 0] / amount, (2.5, 97.5))):
+            # every figure rises with its ratio, so that its percentile is the figure of the ratio's
+            found[f"{name}_{end}"] = figures(float(ratio), 1, 1, 1)[name]
+    return found

@@ -8,17 +8,11 @@ from typing import Any
 
 import pandas as pd
 
-from ...figures.formats import NONE, bold_note, plain, plus_minus
-from ...figures.statistics.spread import lowest, paired_means, summarise
-from ...figures.table import TITLES, Cell, Table, TableRow, figure_digits
-from ...runs.alike import TOKENIZER, WORDS
+from ...figures.formats import NONE, bold_note
+from ...figures.table import TITLES, Table, metric_cells, table_of
+from ...runs.alike import FIELDS, TEXT, TOKENIZER, WORDS, Alike, Row, flatten_record, frame_of, likeness
 from ...runs.load import absent
 
-# Figures that differ in one of these never share a table. A picture marks training lengths, and so may show several.
-DRAWN = ("corpus", "split", "text_sha256", "detokenize", "dtype")
-_TEXT = (*DRAWN, "train_length")
-_SCORED = ("words", "bytes", "longest", "within", "targets")
-_LONGEST = _SCORED.index("longest")
 _ORDER = ("non_overlapping", "sliding", "fixed_target", "lm-eval", "fairseq")
 
 # title of a panel and a table, and what a reader has to know
@@ -40,7 +34,7 @@ class Scored:
 
     variant: str
     seed: int
-    record: dict[str, Any]
+    record: Row
 
     @property
     def name(self) -> str:
@@ -50,23 +44,30 @@ class Scored:
 
 
 @dataclass(frozen=True)
-class Group:
-    """What may share a table: one protocol on one text, the same tokens scored.
+class Group(Alike):
+    """Records of one protocol that scored the same tokens of one text."""
 
-    Attributes:
-        told_apart: in what it differs from the others of its protocol, in words; empty where there are none.
-    """
+    @property
+    def protocol(self) -> str:
+        """How windows were laid."""
+        return str(self.first["protocol"])
 
-    protocol: str
-    text: tuple[Any, ...]
-    scored: tuple[Any, ...]
-    frame: pd.DataFrame
-    told_apart: str = ""
+    @property
+    def text(self) -> tuple[Any, ...]:
+        """What tells the text from others, and its scoring."""
+        return tuple(likeness(self.first, TEXT).values())
 
     @property
     def title(self) -> str:
         """As a heading, which no other group has where what differs can be said in a few words."""
-        return SAYS[self.protocol][0] + (f", {self.told_apart}" if self.told_apart else "")
+        said = {
+            "longest": "{:,.0f} tokens before them",
+            "within": "within the {}",
+            "targets": "{:,.0f} of them at most",
+        }
+        values = {key: value for key, value in likeness(self.first, said).items() if key in self.why}
+        own = [said[key].format(value) for key, value in values.items() if value is not None]
+        return ", ".join([SAYS[self.protocol][0], *own])
 
 
 def extrapolation_tables(scored: Sequence[Scored], variants: Sequence[str], baseline: str) -> list[Table]:
@@ -74,36 +75,17 @@ def extrapolation_tables(scored: Sequence[Scored], variants: Sequence[str], base
 
     Token perplexity, or bits per byte where the rows have different tokenizers.
     """
-    groups = like_scored(scored)
     tables = []
-    for group in groups:
-        metric = "token_perplexity" if one_tokenizer(group.frame) else "bits_per_byte"
-        names = names_in(group.frame, variants)
-        columns = list(dict.fromkeys(zip(group.frame["length"], group.frame["stride"])))
-        rows: dict[str, list[Cell]] = {name: [] for name in names}
-        counts: set[int] = set()
-        for length, stride in columns:
-            same = group.frame[(group.frame["length"] == length) & (group.frame["stride"] == stride)]
-            summary = summarise(same, metric, names)
-            digits = figure_digits(metric, summary)
-            best = lowest(paired_means(same, metric, names)[0])
-            for name in names:
-                own = summary.get(name)
-                counts |= set() if own is None else {own.n}
-                rows[name].append(
-                    Cell(plain(own.mean, digits), plus_minus(own, digits) if own.n > 1 else "", name in best)
-                    if own
-                    else Cell(NONE)
-                )
-        tables.append(
-            Table(
-                f"{group.title}: {TITLES[metric].lower()} by window length",
-                _headings(columns),
-                [TableRow(name, rows[name], name == baseline) for name in names],
-                _sentence(group, groups),
-                [_spread_note(counts), bold_note("lowest")],
-            )
-        )
+    for group in like_scored(scored):
+        metric = "token_perplexity" if one_tokenizer(group.records) else "bits_per_byte"
+        names = names_in(group.records, variants)
+        windows = group.records.groupby(["length", "stride"], sort=False, dropna=False)
+        cells = [metric_cells(same, metric, names, alone=lambda _: "") for _, same in windows]
+        columns = list(zip(_headings(group.records), cells, strict=True))
+        counts = set(group.records.groupby(["variant", "length", "stride"], dropna=False).size())
+        notes = [_spread_note(counts), bold_note("lowest")]
+        title = f"{group.title}: {TITLES[metric].lower()} by window length"
+        tables.append(table_of(title, names, baseline, columns, _sentence(group), notes))
     return tables
 
 
@@ -114,40 +96,27 @@ def _spread_note(counts: set[int]) -> str:
     return f"Mean ± standard deviation (n − 1) over seeds.{alone}"
 
 
-def like_scored(scored: Sequence[Scored], text: Sequence[str] = _TEXT) -> list[Group]:
-    """Cut records into groups that agree in ``text`` and in what was scored, in the order of protocols."""
+def like_scored(scored: Sequence[Scored], kind: str = "extrapolation") -> list[Group]:
+    """Cut records into groups of one protocol that agree in the fields of ``kind``, in the order of protocols."""
     rows = []
     for one in scored:
-        record = one.record
-        passport = record.get("passport") or {}
-        row = {**passport, **{k: v for k, v in record.items() if k not in ("passport", "by_document")}}
-        rows.append({**row, "variant": one.name, "seed": one.seed, "stride": record.get("stride") or 0})
+        record = {key: value for key, value in one.record.items() if key != "by_document"}
+        rows.append(flatten_record(record, one.name, one.seed) | {"stride": record.get("stride") or 0})
     if not rows:
         return []
-    columns = list(dict.fromkeys([*_TEXT, *_SCORED, TOKENIZER, *(key for row in rows for key in row)]))
-    frame = pd.DataFrame(rows, dtype=object).reindex(columns=columns)
-    for metric in ("cross_entropy", *TITLES):
-        frame[metric] = frame[metric].astype("float64")
-    keys = [
-        tuple(tuple(None if absent(row[k]) else row[k] for k in fields) for fields in (("protocol",), text, _SCORED))
-        for row in frame.to_dict("records")
+    rows.sort(key=lambda row: (_ORDER.index(row["protocol"]), row.get("longest") or 0))
+    frame = frame_of(rows, (*FIELDS["extrapolation"], TOKENIZER), ("cross_entropy", *TITLES))
+    return [
+        replace(group, records=_newest(group.records))
+        for protocol in dict.fromkeys(frame["protocol"])
+        for group in Group.sets(frame[frame["protocol"] == protocol], kind)
     ]
-    groups = []
-    for key in sorted(dict.fromkeys(keys), key=lambda key: (_ORDER.index(key[0][0]), key[2][_LONGEST] or 0)):
-        same = frame[[other == key for other in keys]].sort_values(["length", "stride"], kind="stable")
-        # evaluated again, as after an upgrade: the newest counts
-        same = same.drop_duplicates(["variant", "seed", "length", "stride"], keep="last")
-        groups.append(Group(str(key[0][0]), key[1], key[2], same))
-    return [replace(group, told_apart=_told_apart(group, groups)) for group in groups]
 
 
-def _told_apart(group: Group, groups: Sequence[Group]) -> str:
-    """Which tokens a group scores, where others of its protocol score others."""
-    alike = [dict(zip(_SCORED, other.scored, strict=True)) for other in groups if other.protocol == group.protocol]
-    own = dict(zip(_SCORED, group.scored, strict=True))
-    said = {"longest": "{:,} tokens before them", "within": "within the {}", "targets": "{:,} of them at most"}
-    differ = [key for key in said if own[key] is not None and len({other[key] for other in alike}) > 1]
-    return ", ".join(said[key].format(own[key] if key == "within" else int(own[key])) for key in differ)
+def _newest(records: pd.DataFrame) -> pd.DataFrame:
+    """By length and stride; of what was evaluated again, as after an upgrade, the newest alone."""
+    ordered = records.sort_values(["length", "stride"], kind="stable")
+    return ordered.drop_duplicates(["variant", "seed", "length", "stride"], keep="last")
 
 
 def one_tokenizer(frame: pd.DataFrame) -> bool:
@@ -162,8 +131,9 @@ def names_in(frame: pd.DataFrame, variants: Sequence[str]) -> list[str]:
     return sorted(present, key=lambda name: order.get(name, order.get(name.split(", ")[0], len(order))))
 
 
-def _headings(columns: Sequence[tuple[int, int]]) -> list[str]:
+def _headings(frame: pd.DataFrame) -> list[str]:
     """Lengths; with the stride only where one length has several."""
+    columns = dict.fromkeys(zip(frame["length"], frame["stride"]))
     lengths = [length for length, _ in columns]
     return [f"{n:,}" + (f" (stride {stride:,})" if lengths.count(n) > 1 else "") for n, stride in columns]
 
@@ -175,25 +145,15 @@ def _strides(frame: pd.DataFrame) -> str:
     return f", stride {found[0]:,}" if len(found) == 1 else f", strides {found[0]:,} to {found[-1]:,} by length"
 
 
-def _sentence(group: Group, groups: Sequence[Group]) -> str:
-    first = group.frame.iloc[0]
+def _sentence(group: Group) -> str:
+    first = group.first
     of = "" if absent(first.get("eligible")) or first["eligible"] == first["tokens"] else f" of {first['eligible']:,}"
-    tokens = f"{first['tokens']:,}{of} tokens" if one_tokenizer(group.frame) else "the text"
-    what = f"{SAYS[group.protocol][1]}{_strides(group.frame)}. "
+    tokens = f"{first['tokens']:,}{of} tokens" if one_tokenizer(group.records) else "the text"
+    what = f"{SAYS[group.protocol][1]}{_strides(group.records)}. "
     what += f"Scored: {tokens}, {first['words']:,} words, {first['bytes']:,} bytes of {first['corpus']}"
     what += "." if absent(first["train_length"]) else f"; trained at {first['train_length']:,} tokens."
-    alike = [other for other in groups if other.protocol == group.protocol]
-    fields = [
-        name
-        for i, name in enumerate((*_TEXT, *_SCORED))
-        if len({(*other.text, *other.scored)[i] for other in alike}) > 1
-    ]
-    if fields:
+    if group.why:
+        here = {key: NONE if value is None else str(value)[:12] for key, value in likeness(first, group.why).items()}
         what += " Not in one table with the others of this protocol because these differ: "
-        what += ", ".join(f"{WORDS.get(name, name)} ({_short(group, name)} here)" for name in fields) + "."
+        what += ", ".join(f"{WORDS.get(key, key)} ({value} here)" for key, value in here.items()) + "."
     return what
-
-
-def _short(group: Group, name: str) -> str:
-    value = (*group.text, *group.scored)[(*_TEXT, *_SCORED).index(name)]
-    return NONE if value is None else str(value)[:12]

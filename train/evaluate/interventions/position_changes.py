@@ -64,7 +64,6 @@ class RotaryRule:
 
     @contextmanager
     def __call__(self, model: nn.Module) -> Iterator[None]:
-        """The context in which the positions of ``model`` follow the rule."""
         ours = [module for module in model.modules() if isinstance(module, Rotary)]
         theirs = [] if ours else [module for module in model.modules() if isinstance(_inv_freq(module), Tensor)]
         expected = "a model with Rotary positions, or a Hugging Face model with one table inv_freq"
@@ -138,12 +137,10 @@ class PowerChange:
         require(self.power is None or 0 < self.power < math.inf, "power", "None or a number above 0", self.power)
 
     def describe(self) -> str:
-        """``power=p``."""
         return "power=none" if self.power is None else f"power={self.power:g}"
 
     @contextmanager
     def __call__(self, model: nn.Module) -> Iterator[None]:
-        """The context in which the layers of ``model`` have the power."""
         layers = [module for module in model.modules() if isinstance(module, SoftplusAttention)]
         # a learned power is a parameter of its own, which setting the power overwrites
         before = [

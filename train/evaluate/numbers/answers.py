@@ -16,7 +16,7 @@ from ....models import Decoder
 from ....tokenization.arithmetic import KINDS, OPERATIONS, Problem
 from ....tokenization.arithmetic_problems import ArithmeticProblems
 from ...data.encode import separator_id, text_pipeline
-from ...runs.evaluation_files import share
+from ...figures.statistics.spread import share_interval
 from ...storage import Record
 
 
@@ -117,6 +117,12 @@ def strata_records(problems: Sequence[Problem], right: Sequence[bool], train_dig
             for (operation, digits, carries), answers in sorted(by_carries.items())
         ),
     ]
+
+
+def share(right: int, problems: int) -> Record:
+    """The share of right answers with Wilson's 95 % interval, which also holds near 0 and 1."""
+    low, high = share_interval(right / problems, problems)
+    return {"problems": problems, "right": right, "exact_match": right / problems, "low": low, "high": high}
 
 
 def _continued(network: Decoder, ids: Tensor, most: int, ends: Tensor) -> Tensor:

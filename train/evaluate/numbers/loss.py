@@ -14,8 +14,7 @@ import torch
 from transformers import PreTrainedTokenizerBase
 
 from ....models import Decoder
-from ...data.encode import text_pipeline
-from ...data.prepared import PreparedSplit
+from ...data.encode import PreparedSplit, text_pipeline
 from ...data.windows import EvaluationWindows
 
 # White space and the word after it. Pre-tokenizers put a space before a word into the word's first token or into one

@@ -2,25 +2,16 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Sequence
 from typing import Any
 
 import pandas as pd
-from matplotlib.axes import Axes
 
-from ...figures.canvas import Plot, Theme, draw_plot, label_ends
-from ...figures.formats import NONE, bold_note, plain, plus_minus, short_hash
-from ...figures.statistics.spread import Spread, highest, lowest, means_in_common, paired_means, spread
-from ...figures.table import Cell, Table, TableRow
-from ...runs.alike import flatten_record
-from ...runs.evaluation_files import share
+from ...figures.formats import bold_note, plain, short_hash
+from ...figures.statistics.spread import Spread, by_seed, share_interval, spread
+from ...figures.table import Cell, Column, Table, figure_cells, table_of
+from ...runs.alike import FIELDS, Alike, flatten_record
 from ...runs.load import Comparison, absent
 
-_INTERVAL = "In %, right answers of all asked. "
-# What has to be equal for figures to share a table.
-SAME_PROBLEMS = ("problems_sha256", "train_digits")
-_SAME_TEXT = ("text_sha256", "length", "protocol", "split")
 _TEXT_COLUMNS = {
     "number_bits_per_byte": "Words with a digit",
     "rest_bits_per_byte": "Other words",
@@ -30,8 +21,14 @@ _TEXT_COLUMNS = {
 
 def probe_frame(comparison: Comparison) -> pd.DataFrame:
     """Every record of every probed run, its passport's fields beside it; empty where none was probed."""
-    rows = [flatten_record(run, record) for run in comparison.finished for record in run.numbers]
+    rows = [flatten_record(record, run.variant, run.seed) for run in comparison.finished for record in run.numbers]
     return pd.DataFrame(rows, dtype=object)
+
+
+def groups(frame: pd.DataFrame, kind: str) -> list[tuple[str, pd.DataFrame]]:
+    """Records of a kind that may be compared, each group with what to add to a title where there are several."""
+    sets = Alike.sets(frame[frame["probe"] == kind], kind)
+    return [("" if one.of == 1 else f" ({short_hash(one.first[FIELDS[kind][0]])})", one.records) for one in sets]
 
 
 def number_tables(comparison: Comparison) -> list[Table]:
@@ -40,112 +37,93 @@ def number_tables(comparison: Comparison) -> list[Table]:
     if frame.empty:
         return []
     tables: list[Table] = []
-    for label, same in groups(frame[frame["probe"] == "exact_match"], SAME_PROBLEMS):
-        tables.append(_by_operation(comparison, same, label))
-        for operation in dict.fromkeys(same["operation"]):
-            own = same[same["operation"] == operation]
-            tables += [_by_length(comparison, own, operation, label), _by_kind(comparison, own, operation, label)]
-    for label, same in groups(frame[frame["probe"] == "text_loss"], _SAME_TEXT):
-        tables.append(_text_table(comparison, same, label))
-    return tables
-
-
-def groups(frame: pd.DataFrame, fields: Sequence[str]) -> list[tuple[str, pd.DataFrame]]:
-    """Records that agree in ``fields``, each group with what to add to a title where there are several."""
-    if frame.empty:
-        return []
-    keys = [tuple(str(row[field]) for field in fields) for _, row in frame.iterrows()]
-    distinct = list(dict.fromkeys(keys))
-    return [
-        ("" if len(distinct) == 1 else f" ({short_hash(key[0])})", frame[[other == key for other in keys]])
-        for key in distinct
-    ]
+    for label, same in groups(frame, "exact_match"):
+        parts = _split_by_training(same, "operation")
+        tables.append(_table(comparison, f"Exact match on arithmetic{label}", parts, _problems(same)))
+        for operation, own in same.groupby("operation", sort=False):
+            title = str(operation).capitalize()
+            lengths = {f"{n} digits": rows for n, rows in own.groupby("digits")}
+            kinds = _split_by_training(own, "kind")
+            tables += [
+                _table(comparison, f"{title} by length{label}", lengths, "All kinds together."),
+                _table(comparison, f"{title} by kind{label}", kinds, "All lengths of a column together."),
+            ]
+    return tables + [_text_table(comparison, same, label) for label, same in groups(frame, "text_loss")]
 
 
 def exact_match(records: pd.DataFrame) -> tuple[Spread, dict[str, Any] | None]:
     """Share of right answers over seeds, each seed's from its sums; of a single seed also Wilson's interval."""
     shares = _shares(records)
-    single = share(int(records["right"].sum()), int(records["problems"].sum())) if len(shares) == 1 else None
-    return spread(shares.tolist()), single
+    low, high = _wilson(records)
+    return spread(shares), {"low": low, "high": high} if len(shares) == 1 else None
 
 
 def _shares(records: pd.DataFrame) -> pd.Series:
     """Share of right answers by seed."""
-    by_seed = records.groupby("seed")[["right", "problems"]].sum().astype("float64")
-    return by_seed["right"] / by_seed["problems"]
+    sums = records.groupby("seed")[["right", "problems"]].sum().astype("float64")
+    return sums["right"] / sums["problems"]
+
+
+def _wilson(records: pd.DataFrame) -> tuple[float, float]:
+    """The interval of the share of right answers, as if all were of one seed."""
+    right, problems = int(records["right"].sum()), int(records["problems"].sum())
+    return share_interval(right / problems, problems)
 
 
 def where(digits: int, train_digits: Any) -> str:
     """Whether a length was trained on, as a heading has it."""
-    if train_digits is None or (isinstance(train_digits, float) and math.isnan(train_digits)):
+    if absent(train_digits):
         return ""
     return f"up to {int(train_digits)} digits" if digits <= int(train_digits) else "longer"
 
 
-def _by_operation(comparison: Comparison, frame: pd.DataFrame, label: str) -> Table:
-    columns: dict[str, pd.DataFrame] = {}
-    for operation in dict.fromkeys(frame["operation"]):
-        columns |= _split_by_training(frame[frame["operation"] == operation], str(operation))
-    first = frame.iloc[0]
-    sentence = (
+def _problems(frame: pd.DataFrame) -> str:
+    """What was asked, and whether the runs were trained on it."""
+    trained = where(1, frame["train_digits"].iloc[0])
+    return (
         f"Greedy answers to arithmetic problems of which no training split holds one ({_asked(frame):,} a run); "
         "an answer is right when it and the line's end match to the last character. Operands of "
         f"{min(frame['digits'])} to {max(frame['digits'])} digits, all of a problem equally long"
+        + (f"; trained on {trained}." if trained else "; the runs were not trained on such problems.")
     )
-    trained = where(1, first["train_digits"])
-    sentence += f"; trained on {trained}." if trained else "; the runs were not trained on such problems."
-    return _table(comparison, f"Exact match on arithmetic{label}", columns, sentence)
 
 
-def _by_length(comparison: Comparison, frame: pd.DataFrame, operation: str, label: str) -> Table:
-    columns = {f"{n} digits": frame[frame["digits"] == n] for n in sorted(set(frame["digits"]))}
-    return _table(comparison, f"{operation.capitalize()} by length{label}", columns, "All kinds together.")
+def _split_by_training(frame: pd.DataFrame, field: str) -> dict[str, pd.DataFrame]:
+    """By the value of a field, and by whether the length was trained on."""
+    parts = [where(int(digits), trained) for digits, trained in zip(frame["digits"], frame["train_digits"])]
+    split: dict[str, pd.DataFrame] = {}
+    for value, own in frame.assign(part=parts).groupby(field, sort=False):
+        split |= {", ".join(filter(None, [str(value), str(part)])): r for part, r in own.groupby("part", sort=False)}
+    return split
 
 
-def _by_kind(comparison: Comparison, frame: pd.DataFrame, operation: str, label: str) -> Table:
-    columns: dict[str, pd.DataFrame] = {}
-    for kind in dict.fromkeys(frame["kind"]):
-        columns |= _split_by_training(frame[frame["kind"] == kind], str(kind))
-    return _table(comparison, f"{operation.capitalize()} by kind{label}", columns, "All lengths of a column together.")
-
-
-def _split_by_training(frame: pd.DataFrame, name: str) -> dict[str, pd.DataFrame]:
-    parts = [where(int(row["digits"]), row["train_digits"]) for _, row in frame.iterrows()]
-    return {
-        f"{name}, {part}" if part else name: frame[[other == part for other in parts]] for part in dict.fromkeys(parts)
-    }
-
-
-def _table(comparison: Comparison, title: str, columns: dict[str, pd.DataFrame], sentence: str) -> Table:
-    names = [n for n in comparison.variants if any((part["variant"] == n).any() for part in columns.values())]
-    cells: dict[str, list[Cell]] = {name: [] for name in names}
-    single = False
-    for part in columns.values():
-        found = {name: exact_match(part[part["variant"] == name]) for name in names if (part["variant"] == name).any()}
-        best = highest(means_in_common({name: _shares(part[part["variant"] == name]) for name in found})[0])
-        for name in names:
-            if name not in found:
-                cells[name].append(Cell(NONE))
-                continue
-            mean, interval = found[name]
-            single = single or interval is not None
-            small = _range(interval) if interval else plus_minus(Spread(mean.n, 100 * mean.mean, 100 * mean.sd), 1)
-            cells[name].append(Cell(plain(100 * mean.mean, 1), small, name in best))
-    asked = ", ".join(f"{title} {_asked(part):,}" for title, part in columns.items())
-    small = (
+def _table(comparison: Comparison, title: str, parts: dict[str, pd.DataFrame], sentence: str) -> Table:
+    """Exact match with a column for each of ``parts``."""
+    columns = [(heading, _cells(rows)) for heading, rows in parts.items()]
+    present = {name for _, cells in columns for name in cells}
+    asked = ", ".join(f"{heading} {_asked(rows):,}" for heading, rows in parts.items())
+    single = any(cell.spread.startswith("[") for _, cells in columns for cell in cells.values())
+    notes = [
+        f"In %, right answers of all asked. Problems asked a run: {asked}.",
         "In brackets Wilson's 95 % interval over the problems of the one seed, as if drawn alike: it covers what "
         "another set of problems would change, not another seed."
         if single
-        else "± is the standard deviation (n − 1) over seeds."
-    )
-    rows = [TableRow(name, cells[name], name == comparison.baseline) for name in names]
-    return Table(
-        title,
-        list(columns),
-        rows,
-        sentence,
-        [f"{_INTERVAL}Problems asked a run: {asked}.", small, bold_note("highest")],
-    )
+        else "± is the standard deviation (n − 1) over seeds.",
+        bold_note("highest"),
+    ]
+    names = [name for name in comparison.variants if name in present]
+    return table_of(title, names, comparison.baseline, columns, sentence, notes)
+
+
+def _cells(rows: pd.DataFrame) -> dict[str, Cell]:
+    """Exact match of each variant in percent, of a single seed with Wilson's interval."""
+    of_variant = {str(name): own for name, own in rows.groupby("variant")}
+
+    def alone(name: str) -> str:
+        low, high = _wilson(of_variant[name])
+        return f"[{plain(100 * low, 1)}, {plain(100 * high, 1)}]"
+
+    return figure_cells({name: _shares(own) for name, own in of_variant.items()}, 1, "higher", alone, 100.0)
 
 
 def _asked(part: pd.DataFrame) -> int:
@@ -155,23 +133,19 @@ def _asked(part: pd.DataFrame) -> int:
     return int(own["problems"].sum())
 
 
-def _range(interval: dict[str, Any]) -> str:
-    return f"[{plain(100 * interval['low'], 1)}, {plain(100 * interval['high'], 1)}]"
-
-
 def _text_table(comparison: Comparison, frame: pd.DataFrame, label: str) -> Table:
-    names = [name for name in comparison.variants if (frame["variant"] == name).any()]
-    cells: dict[str, list[Cell]] = {name: [] for name in names}
-    for key in _TEXT_COLUMNS:
-        found = {name: _spread_of(frame.loc[frame["variant"] == name, key]) for name in names}
-        best = lowest(paired_means(frame.assign(**{key: frame[key].astype("float64")}), key, names)[0])
-        for name in names:
-            mean = found[name]
-            cells[name].append(Cell(plain(mean.mean, 4), plus_minus(mean, 4), name in best))
-    for name in names:
-        own = frame[frame["variant"] == name].iloc[0]
-        cells[name].append(Cell(plain(int(own["number_tokens"]) / max(int(own["number_words"]), 1), 2)))
-        cells[name].append(Cell(plain(int(own["bytes"]) / max(int(own["tokens"]), 1), 2)))
+    frame = frame.astype(dict.fromkeys(_TEXT_COLUMNS, "float64"))
+    runs = {str(name): own.iloc[0] for name, own in frame.groupby("variant")}
+    columns: list[Column] = [
+        (heading, figure_cells(by_seed(frame, field, runs), 4, "lower")) for field, heading in _TEXT_COLUMNS.items()
+    ]
+    for heading, field, of in (
+        ("Tokens a number", "number_tokens", "number_words"),
+        ("Bytes a token", "bytes", "tokens"),
+    ):
+        columns.append(
+            (heading, {name: Cell(plain(int(run[field]) / max(int(run[of]), 1), 2)) for name, run in runs.items()})
+        )
     first = frame.iloc[0]
     sentence = (
         f"{first['corpus']}, {first['split']}, windows of {int(first['length']):,} tokens: bits per byte of the "
@@ -179,90 +153,11 @@ def _text_table(comparison: Comparison, frame: pd.DataFrame, label: str) -> Tabl
         f"space before them) and of the others ({int(first['rest_bytes']):,} bytes). Bytes are those of the text, "
         "whatever the tokenizer; a window of equal length in tokens spans a different stretch of text under each."
     )
+    names = [name for name in comparison.variants if name in runs]
     notes = [bold_note("lowest")]
     straddling = {name: int(frame.loc[frame["variant"] == name, "straddling_tokens"].max()) for name in names}
     if any(straddling.values()):
         listed = ", ".join(f"{name} {n:,}" for name, n in straddling.items() if n)
         notes.append(f"Tokens that lie in words of both sorts count to those with a digit: {listed}.")
-    rows = [TableRow(name, cells[name], name == comparison.baseline) for name in names]
-    columns = [*_TEXT_COLUMNS.values(), "Tokens a number", "Bytes a token"]
-    return Table(f"Bits per byte of numbers and of the rest{label}", columns, rows, sentence, notes)
-
-
-def _spread_of(values: Iterable[Any]) -> Spread:
-    return spread([math.nan if value is None else float(value) for value in values])
-
-
-def number_plots(comparison: Comparison) -> list[Plot]:
-    """Exact match by the operands' length, one plot an operation, a line a variant."""
-    frame = probe_frame(comparison)
-    if frame.empty:
-        return []
-    plots = []
-    for place, (label, same) in enumerate(groups(frame[frame["probe"] == "exact_match"], SAME_PROBLEMS)):
-        for operation in dict.fromkeys(same["operation"]):
-            own = same[same["operation"] == operation]
-            plots.append(_plot(comparison, own, str(operation), label, f"-{place + 1}" if label else ""))
-    return plots
-
-
-def _plot(comparison: Comparison, frame: pd.DataFrame, operation: str, label: str, suffix: str) -> Plot:
-    single = frame["seed"].nunique() == 1
-    bars = "Wilson's 95 % interval over the problems" if single else "the lowest and the highest seed"
-    trained = frame["train_digits"].iloc[0]
-    beyond = "" if absent(trained) else f" Right of the dotted line: longer than the {int(trained)} digits of training."
-    means = []
-    for name in _present(comparison, frame):
-        curve = _curve(frame[frame["variant"] == name])
-        means.append(f"{name} " + ", ".join(plain(100 * mean, 0) for mean in curve["mean"]))
-    lengths = ", ".join(str(n) for n in sorted(set(frame["digits"])))
-    return draw_plot(
-        lambda axes, theme: _draw(axes, theme, comparison, frame),
-        file=f"numbers-{operation}{suffix}.png",
-        title=f"{operation.capitalize()}: exact match by length{label}",
-        caption=f"Mean over seeds, all kinds together; bars: {bars}.{beyond}",
-        alt=f"Exact match in % on {operation} with operands of {lengths} digits: {'; '.join(means)}.",
-    )
-
-
-def _present(comparison: Comparison, frame: pd.DataFrame) -> list[str]:
-    return [name for name in comparison.variants if (frame["variant"] == name).any()]
-
-
-def _curve(frame: pd.DataFrame) -> pd.DataFrame:
-    """Of one variant: columns digits, mean, low, high."""
-    rows = []
-    for digits in sorted(set(frame["digits"])):
-        own = frame[frame["digits"] == digits]
-        mean, interval = exact_match(own)
-        by_seed = own.groupby("seed")[["right", "problems"]].sum()
-        shares = (by_seed["right"] / by_seed["problems"]).astype("float64")
-        low, high = (interval["low"], interval["high"]) if interval else (shares.min(), shares.max())
-        rows.append((int(digits), mean.mean, float(low), float(high)))
-    return pd.DataFrame(rows, columns=["digits", "mean", "low", "high"])
-
-
-def _draw(axes: Axes, theme: Theme, comparison: Comparison, frame: pd.DataFrame) -> None:
-    styles = theme.styles(comparison.variants, comparison.baseline)
-    names = _present(comparison, frame)
-    lengths = sorted({int(n) for n in frame["digits"]})
-    ends: dict[str, tuple[float, float, str]] = {}
-    for place, name in enumerate(names):
-        colour, stroke = styles[name]
-        curve = _curve(frame[frame["variant"] == name])
-        x = curve["digits"] + 0.08 * (place - (len(names) - 1) / 2)  # side by side, so that bars do not hide each other
-        mean = 100 * curve["mean"]
-        axes.vlines(x, 100 * curve["low"], 100 * curve["high"], color=colour, linewidth=1.0, alpha=0.6)
-        axes.plot(x, mean, color=colour, linestyle=stroke, linewidth=1.6, marker="o", markersize=3.5, label=name)
-        ends[name] = (lengths[-1] + 0.5, float(mean.iloc[-1]), colour)  # names stand in one column
-    trained = frame["train_digits"].iloc[0]
-    if not absent(trained):
-        axes.axvline(int(trained) + 0.5, color=theme.quiet, linewidth=1, linestyle=(0, (1, 2)), zorder=1)
-    axes.set_xlim(lengths[0] - 0.5, lengths[-1] + 0.5)
-    axes.set_ylim(-3, 103)
-    axes.set_xticks(lengths)
-    axes.grid(axis="y")
-    axes.set_xlabel("digits of the operands")
-    axes.set_ylabel("exact match, %")
-    axes.figure.canvas.draw()  # settles the layout, from which the labels' distances are taken
-    label_ends(axes, ends)
+    title = f"Bits per byte of numbers and of the rest{label}"
+    return table_of(title, names, comparison.baseline, columns, sentence, notes)

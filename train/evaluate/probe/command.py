@@ -5,20 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from jsonargparse import ArgumentParser
-from rich.table import Table
-
 from ....errors import nearest, require
-from ...arguments import ExampleFormatter, console, read_lengths, say
-from ...runs.evaluation_files import PROBES_FILE
+from ...arguments import read_lengths, say
+from ...figures.formats import NONE
+from ...runs.evaluation_files import ORIGIN, PROBES_FILE
 from ...storage import Record, write_records
-from ..extrapolate.command import DTYPES, add_subject_arguments, check_subject_arguments
-from ..extrapolate.passport import check_lengths, model_passport, text_passport
+from ..extrapolate.passport import model_passport, origin_of, text_passport
 from ..extrapolate.stream import text_stream
-from ..interventions import intervention_from, slug
-from ..subject import label_of, load_subject, load_text
+from ..frame import add_subject_arguments, check_subject_arguments, parser_of, show_table
+from ..interventions import add_intervention_arguments, intervention_from, slug
+from ..subject import label_of, load_asked, load_text
 from .plots import probe_plots
-from .run import PROBES, run_probes
+from .run import PROBES, VERSION, run_probes
 from .start_probe import StartProbe
 
 _DESCRIPTION = """Probe what a model does with its context, at lengths up to and beyond those of training.
@@ -34,7 +32,7 @@ Examples:
 
 def main(arguments: Sequence[str]) -> int:
     """Parse, probe, write, show."""
-    parser = ArgumentParser(prog="lmzoo probe", description=_DESCRIPTION, formatter_class=ExampleFormatter)
+    parser = parser_of("probe", _DESCRIPTION)
     parser.add_argument("model", type=str, help="folder of a run or of a saved model, or a name on the hub")
     parser.add_argument("--lengths", type=str, required=True, help="in tokens, such as 256,512,1024")
     parser.add_argument("--probe", type=str, default="copy,passkey", help=f"some of {', '.join(PROBES)}")
@@ -43,6 +41,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--output", type=str | None, default=None, help="folder to write; RUN/probe if not given")
     parser.add_argument("--batch_tokens", type=int, default=1 << 14, help="tokens of a batch; less needs less memory")
     add_subject_arguments(parser)
+    add_intervention_arguments(parser)
     a = parser.parse_args(list(arguments))
     names = [word.strip() for word in a.probe.split(",")]
     for name in names:
@@ -50,16 +49,16 @@ def main(arguments: Sequence[str]) -> int:
     check_subject_arguments(a)
     lengths = read_lengths(a.lengths)
     change = intervention_from(a)
-    subject = load_subject(a.model, label=label_of(a.model), allow_classes=a.allow_classes)
-    check_lengths(subject.model, lengths)
-    subject.model.to(a.device, DTYPES[a.dtype])
+    subject = load_asked(a, a.model, label_of(a.model), lengths)
     card = model_passport(subject.model, subject.tokenizer, train_length=subject.train_length, seed=subject.seed)
     documents: Sequence[str] | None = None
     if StartProbe.name in names:  # the others make texts of their own
         text = load_text(subject, split=a.split, source=a.source, raw=a.raw, detokenize=a.detokenize)
         stream = text_stream(subject.tokenizer, text)
         documents = text.documents
-        card |= text_passport(stream, corpus=text.corpus, more=text.more)
+        card |= text_passport(stream, text) | {ORIGIN: origin_of(subject.model, VERSION, text, stream)}
+    else:
+        card[ORIGIN] = origin_of(subject.model, VERSION)
     records = run_probes(
         subject.model,
         subject.tokenizer,
@@ -93,21 +92,20 @@ _COLUMNS = {
 
 def _show(records: Sequence[Record], change: str) -> None:
     for name, columns in _COLUMNS.items():
-        own = [record for record in records if record["probe"] == name]
-        if not own:
-            continue
-        table = Table(title=f"{name}{change}: {PROBES[name]}", title_justify="left")
-        for column in ("length", *columns):
-            table.add_column(column.replace("_", " "), justify="right")
-        for record in own:
-            table.add_row(f"{record['length']:,}", *(_cell(record, column) for column in columns))
-        console.print(table)
+        rows = [
+            (f"{record['length']:,}", *(_cell(record, column) for column in columns))
+            for record in records
+            if record["probe"] == name
+        ]
+        if rows:
+            title = f"{name}{change}: {PROBES[name]}"
+            show_table(title, [column.replace("_", " ") for column in ("length", *columns)], rows, left=0)
 
 
 def _cell(record: Record, column: str) -> str:
     value = record[column]
     if value is None:
-        return "–"
+        return NONE
     if isinstance(value, int):
         return f"{value:,}"
     low, high = record.get(f"{column}_low"), record.get(f"{column}_high")

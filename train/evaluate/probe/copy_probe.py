@@ -14,8 +14,8 @@ from ....errors import require
 from ...data.encode import separator_id
 from ...figures.statistics.spread import mean_interval, share_interval
 from ...storage import Record
-from .probe import Advance, Probe, stream
-from .probe_model import ProbeModel
+from ..frame import Advance
+from .probe import Probe, ProbeModel, stream, with_interval
 
 
 class CopyProbe(Probe):
@@ -51,7 +51,6 @@ class CopyProbe(Probe):
         self.cue = cue
 
     def prepare(self, tokenizer: PreTrainedTokenizerBase, lengths: list[int]) -> None:
-        """See :class:`Probe`."""
         self.check_lengths(lengths)
         special = set(tokenizer.all_special_ids)
         self.separator = separator_id(tokenizer)
@@ -70,7 +69,6 @@ class CopyProbe(Probe):
         return [*powers, largest]
 
     def tokens(self, length: int) -> int:
-        """See :class:`Probe`."""
         return len(self.distances(length)) * self.samples * length
 
     def sequences(self, length: int, distance: int, seed: int) -> Tensor:
@@ -83,7 +81,6 @@ class CopyProbe(Probe):
         return ids
 
     def measure(self, model: ProbeModel, length: int, seed: int, advance: Advance) -> list[Record]:
-        """One record a distance."""
         return [self._record(model, length, distance, seed, advance) for distance in self.distances(length)]
 
     def _record(self, model: ProbeModel, length: int, distance: int, seed: int, advance: Advance) -> Record:
@@ -100,8 +97,6 @@ class CopyProbe(Probe):
             first_losses += scores.nll[:, :n].mean(dim=1).tolist()
             advance(batch.numel())
         accuracy = math.fsum(accuracies) / len(accuracies)
-        low, high = share_interval(accuracy, self.samples)
-        loss, loss_low, loss_high = mean_interval(losses)
         return {
             "probe": self.name,
             "length": length,
@@ -110,13 +105,9 @@ class CopyProbe(Probe):
             "segment_tokens": self.segment,
             "cue_tokens": self.cue,
             "scored_tokens": self.samples * n,
-            "accuracy": accuracy,
-            "accuracy_low": low,
-            "accuracy_high": high,
+            **with_interval("accuracy", accuracy, *share_interval(accuracy, self.samples)),
             "chance_accuracy": 1.0 / len(self.drawn),
-            "loss": loss,
-            "loss_low": loss_low,
-            "loss_high": loss_high,
+            **with_interval("loss", *mean_interval(losses)),
             "first_loss": math.fsum(first_losses) / len(first_losses),
             "chance_loss": math.log(len(self.drawn)),
             "seed": seed,

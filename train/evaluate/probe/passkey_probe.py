@@ -15,8 +15,8 @@ from ....errors import require
 from ...data.encode import separator_id
 from ...figures.statistics.spread import mean_interval, share_interval
 from ...storage import Record
-from .probe import Advance, Probe, stream
-from .probe_model import ProbeModel, Scores
+from ..frame import Advance
+from .probe import Probe, ProbeModel, Scores, stream, with_interval
 
 _FILLER = (
     " The river runs past the old mill.",
@@ -76,7 +76,6 @@ class PasskeyProbe(Probe):
         self.distractors = distractors
 
     def prepare(self, tokenizer: PreTrainedTokenizerBase, lengths: list[int]) -> None:
-        """See :class:`Probe`."""
         self._tokenizer = tokenizer
         self.separator = separator_id(tokenizer)
         self._filler = [self._encode(sentence) for sentence in _FILLER]
@@ -91,7 +90,6 @@ class PasskeyProbe(Probe):
         require(min(lengths) >= least, "lengths", f"at least {least} tokens for the passkey probe", min(lengths))
 
     def tokens(self, length: int) -> int:
-        """See :class:`Probe`."""
         return len(self.depths) * self.samples * length
 
     def texts(self, length: int, depth: float, seed: int) -> tuple[Tensor, Tensor]:
@@ -112,7 +110,6 @@ class PasskeyProbe(Probe):
         return torch.tensor(prefixes), torch.tensor(answers).transpose(0, 1)
 
     def measure(self, model: ProbeModel, length: int, seed: int, advance: Advance) -> list[Record]:
-        """One record a depth."""
         return [self._record(model, length, depth, seed, advance) for depth in self.depths]
 
     def _record(self, model: ProbeModel, length: int, depth: float, seed: int, advance: Advance) -> Record:
@@ -127,9 +124,6 @@ class PasskeyProbe(Probe):
         accuracy = float(scores.hit[0].all(dim=-1).double().mean())
         best = nll == nll.amin(dim=0)
         ranked = float((best[0].double() / best.sum(dim=0)).mean())
-        margin = mean_interval((nll[1:].mean(dim=0) - nll[0]).tolist())
-        accuracy_low, accuracy_high = share_interval(accuracy, self.samples)
-        ranked_low, ranked_high = share_interval(ranked, self.samples)
         return {
             "probe": self.name,
             "length": length,
@@ -138,18 +132,12 @@ class PasskeyProbe(Probe):
             "digits": self.digits,
             "key_tokens": self.key_tokens,
             "distractors": self.distractors,
-            "accuracy": accuracy,
-            "accuracy_low": accuracy_low,
-            "accuracy_high": accuracy_high,
+            **with_interval("accuracy", accuracy, *share_interval(accuracy, self.samples)),
             "chance_accuracy": 10.0**-self.digits,
-            "ranked_first": ranked,
-            "ranked_first_low": ranked_low,
-            "ranked_first_high": ranked_high,
+            **with_interval("ranked_first", ranked, *share_interval(ranked, self.samples)),
             "chance_ranked_first": 1.0 / (1 + self.distractors),
             "key_loss": math.fsum(nll[0].tolist()) / self.samples,
-            "margin": margin[0],
-            "margin_low": margin[1],
-            "margin_high": margin[2],
+            **with_interval("margin", *mean_interval((nll[1:].mean(dim=0) - nll[0]).tolist())),
             "seed": seed,
         }
 

@@ -1,23 +1,29 @@
-"""Probes of what a model does with its context, run together."""
+"""Probes of what a model does with its context, run together, and whether a run has answered."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
 
 from torch import nn
 from transformers import PreTrainedTokenizerBase
 
 from ....errors import ArgumentError, nearest, require
-from ...storage import Record
-from ..extrapolate.evaluate import evaluating, progress_bar
+from ...runs.evaluation_files import ORIGIN, PROBES_FILE
+from ...storage import Record, read_lines
+from ..extrapolate.evaluate import evaluating
 from ..extrapolate.passport import check_lengths
+from ..frame import Settings, Texts, corpus_of, progress_bar, usual_split
 from ..interventions import Intervention
 from .copy_probe import CopyProbe
 from .passkey_probe import PasskeyProbe
-from .probe import Probe
-from .probe_model import ProbeModel
+from .probe import Probe, ProbeModel
 from .start_probe import StartProbe
+
+VERSION = 1
+"""Of the figures: raised by hand when the code gives others, so that comparisons make theirs anew."""
 
 PROBES: dict[str, str] = {
     CopyProbe.name: "continuing a random segment that came before, by distance",
@@ -72,12 +78,11 @@ def run_probes(
         more["passport"] = dict(passport)
     asked = ProbeModel(model, batch_tokens)
     records: list[Record] = []
-    with evaluating(model, intervention), progress_bar() as progress:
-        task = progress.add_task("", total=sum(p.tokens(n) for p in chosen for n in ordered))
+    total = sum(p.tokens(n) for p in chosen for n in ordered)
+    with evaluating(model, intervention), progress_bar("", total) as advance:
         for probe in chosen:
             for length in ordered:
-                progress.update(task, description=f"{probe.name} at {length:,} tokens")
-                advance: Callable[[int], None] = lambda n: progress.advance(task, n)  # noqa: E731
+                advance(0, f"{probe.name} at {length:,} tokens")
                 records += [{**r, **more} for r in probe.measure(asked, length, seed, advance)]
     return records
 
@@ -92,3 +97,57 @@ def _made(name: str, documents: Sequence[str] | None, samples: int) -> Probe:
             raise ArgumentError("documents", "the text of the start probe", documents)
         return StartProbe(documents, samples)
     raise ArgumentError("probes", f"one of {', '.join(nearest(name, PROBES))}", name)
+
+
+@dataclass(frozen=True)
+class ProbeSettings(Settings):
+    """A comparison file's ``probes:``.
+
+    Args:
+        names: which of :data:`PROBES`.
+        lengths: of the sequences, in tokens. What a probe needs at least depends on the tokenizer: some 100 tokens are
+            enough for ``passkey``, 33 for ``copy``.
+        samples: sequences of each place.
+        seed: of what is drawn.
+
+    Raises:
+        ArgumentError: a value is out of range.
+    """
+
+    command: ClassVar[str] = "probe"
+    version: ClassVar[int] = VERSION
+    names: Sequence[str] = (CopyProbe.name, PasskeyProbe.name)
+    lengths: Sequence[int] = ()
+    samples: int = 32
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        listed = isinstance(self.names, list | tuple) and len(self.names) > 0
+        require(listed, "names", f"a list of some of {', '.join(PROBES)}", self.names)
+        for name in self.names:
+            near = nearest(str(name), PROBES)[0]
+            require(name in PROBES, "names", f"some of {', '.join(PROBES)} (nearest: {near})", name)
+        whole = isinstance(self.lengths, list | tuple) and all(type(n) is int and n >= 1 for n in self.lengths)
+        expected = "a list of different whole numbers, such as [256, 512]"
+        require(whole and 0 < len(self.lengths) == len(set(self.lengths)), "lengths", expected, self.lengths)
+        if CopyProbe.name in self.names:
+            CopyProbe().check_lengths(self.lengths)
+        require(type(self.samples) is int and self.samples >= 1, "samples", "1 or more", self.samples)
+        require(type(self.seed) is int and self.seed >= 0, "seed", "0 or more", self.seed)
+
+    def as_words(self) -> list[str]:
+        words = ["--probe", ",".join(self.names), "--lengths", ",".join(map(str, self.lengths))]
+        return [*words, "--samples", str(self.samples), "--seed", str(self.seed), "--no_figure"]
+
+    def missing(self, run: Path) -> int:
+        """1 unless a run's records are of all that is asked."""
+        reads: Texts = lambda data: {usual_split(corpus_of(data)): data}  # noqa: E731
+        stands = self.standing(run, reads if StartProbe.name in self.names else None)
+        found = {
+            (record["probe"], record["length"])
+            for record in read_lines(run / PROBES_FILE)
+            if (record["samples"], record["seed"], record["intervention"]) == (self.samples, self.seed, None)
+            and record["passport"]["dtype"] == "float32"
+            and stands(record["passport"].get(ORIGIN))
+        }
+        return int(not found >= {(name, length) for name in self.names for length in self.lengths})

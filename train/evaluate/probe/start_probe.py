@@ -13,8 +13,8 @@ from ....errors import require
 from ...data.encode import separator_id
 from ...figures.statistics.spread import mean_interval
 from ...storage import Record
-from .probe import Advance, Probe, stream
-from .probe_model import ProbeModel
+from ..frame import Advance
+from .probe import Probe, ProbeModel, stream, with_interval
 
 
 class StartProbe(Probe):
@@ -43,7 +43,6 @@ class StartProbe(Probe):
         self.samples = samples
 
     def prepare(self, tokenizer: PreTrainedTokenizerBase, lengths: list[int]) -> None:
-        """See :class:`Probe`."""
         require(min(lengths) >= 1, "lengths", "1 or more", min(lengths))
         separator, longest = separator_id(tokenizer), max(lengths)
         self._ids: list[Tensor] = []
@@ -52,11 +51,9 @@ class StartProbe(Probe):
             self._ids.append(torch.tensor([separator, *encoded["input_ids"][:longest]]))
 
     def tokens(self, length: int) -> int:
-        """See :class:`Probe`."""
         return length * min(self.samples, self._long_enough(length))
 
     def measure(self, model: ProbeModel, length: int, seed: int, advance: Advance) -> list[Record]:
-        """One record a range of indices."""
         order = torch.randperm(len(self._ids), generator=stream(seed, self.name)).tolist()
         rows = [self._ids[i][: length + 1] for i in order if len(self._ids[i]) > length][: self.samples]
         common = {"probe": self.name, "length": length, "samples": self.samples, "documents": len(rows), "seed": seed}
@@ -72,9 +69,9 @@ class StartProbe(Probe):
         firsts = [1, *((1 << k) + 1 for k in range((length - 1).bit_length()))]
         for first, last in zip(firsts, [*(first - 1 for first in firsts[1:]), length]):
             # every document has as many tokens in the range, so the mean of means is that of the tokens
-            loss, low, high = mean_interval(nll[:, first - 1 : last].mean(dim=1).tolist())
+            loss = with_interval("loss", *mean_interval(nll[:, first - 1 : last].mean(dim=1).tolist()))
             place = {"first_index": first, "last_index": last, "tokens": len(nll) * (last - first + 1)}
-            records.append({**common, **place, "loss": loss, "loss_low": low, "loss_high": high})
+            records.append({**common, **place, **loss})
         return records
 
     def _long_enough(self, length: int) -> int:

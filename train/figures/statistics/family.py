@@ -1,4 +1,4 @@
-"""The tests of one table: every variant against the baseline."""
+"""The tests of one table: every variant against the baseline, corrected for their number, each with its verdict."""
 
 from __future__ import annotations
 
@@ -12,12 +12,55 @@ from scipy import stats
 
 from ....errors import require
 from .paired import Paired, Scale, paired_differences
+from .spread import Better
 
 EFFECT = 0.01
 """Relative difference of perplexity that a comparison wants to see, unless its file says otherwise."""
 
 POWER = 0.8
 ALPHA = 0.05
+
+Word = Literal["better", "worse", "tie", "exact tie", "no spread", "diverged", "one seed", "no figure", "not paired"]
+
+MEANING = (
+    "better or worse: the Holm-adjusted p is below 5 %; tie: it is not; exact tie: every seed's figures are equal; "
+    "no spread: every seed differs by the same, which no test can weigh; diverged: the one that would be ahead "
+    "lost a seed so; one seed: no verdict; no figure: a run has none; not paired: no seed in common."
+)
+
+
+def verdict(differences: Paired, adjusted_p: float, better: Better = "lower") -> Word:
+    """The word for differences to the baseline whose p-value, corrected over their table, is ``adjusted_p``."""
+    if not differences.n:
+        return "not paired"
+    if any(not math.isfinite(value) for value in differences.values):
+        return "no figure"
+    if differences.n == 1:
+        return "one seed"
+    if all(value == 0 for value in differences.values):
+        return "exact tie"
+    if differences.sd == 0:
+        return "no spread"
+    if adjusted_p >= ALPHA:
+        return "tie"
+    return "better" if (differences.mean < 0) == (better == "lower") else "worse"
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    r"""Adjusted p-values of Holm, 1979, in the order given: a test is significant at a level if its own is below it.
+
+    With the m p-values in rising order, :math:`\tilde p_{(i)} = \max_{j \le i} \min(1, (m - j + 1) p_{(j)})`. It holds
+    the chance of any false finding in the table at the level, however the tests depend on each other.
+
+    NaN, of what could not be tested, stays NaN and is not counted in m.
+    """
+    tested = [i for i, p in enumerate(p_values) if not math.isnan(p)]
+    adjusted = [math.nan] * len(p_values)
+    largest = 0.0
+    for place, i in enumerate(sorted(tested, key=lambda i: p_values[i])):
+        largest = max(largest, min(1.0, (len(tested) - place) * p_values[i]))
+        adjusted[i] = largest
+    return adjusted
 
 
 def power_of(n: int, effect: float, sd: float, *, alpha: float = ALPHA) -> float:
@@ -53,54 +96,6 @@ def seeds_needed(effect: float, sd: float, *, power: float = POWER, alpha: float
     while power_of(n, effect, sd, alpha=alpha) < power:
         n += 1
     return float(n)
-
-
-Better = Literal["lower", "higher"]
-"""Which way a metric is better; said before anything is measured."""
-
-Word = Literal["better", "worse", "tie", "exact tie", "no spread", "diverged", "one seed", "no figure", "not paired"]
-
-LEVEL = 0.05
-
-MEANING = (
-    "better or worse: the Holm-adjusted p is below 5 %; tie: it is not; exact tie: every seed's figures are equal; "
-    "no spread: every seed differs by the same, which no test can weigh; diverged: the one that would be ahead "
-    "lost a seed so; one seed: no verdict; no figure: a run has none; not paired: no seed in common."
-)
-
-
-def verdict(differences: Paired, adjusted_p: float, better: Better = "lower") -> Word:
-    """The word for differences to the baseline whose p-value, corrected over their table, is ``adjusted_p``."""
-    if not differences.n:
-        return "not paired"
-    if any(not math.isfinite(value) for value in differences.values):
-        return "no figure"
-    if differences.n == 1:
-        return "one seed"
-    if all(value == 0 for value in differences.values):
-        return "exact tie"
-    if differences.sd == 0:
-        return "no spread"
-    if adjusted_p >= LEVEL:
-        return "tie"
-    return "better" if (differences.mean < 0) == (better == "lower") else "worse"
-
-
-def holm(p_values: Sequence[float]) -> list[float]:
-    r"""Adjusted p-values of Holm, 1979, in the order given: a test is significant at a level if its own is below it.
-
-    With the m p-values in rising order, :math:`\tilde p_{(i)} = \max_{j \le i} \min(1, (m - j + 1) p_{(j)})`. It holds
-    the chance of any false finding in the table at the level, however the tests depend on each other.
-
-    NaN, of what could not be tested, stays NaN and is not counted in m.
-    """
-    tested = [i for i, p in enumerate(p_values) if not math.isnan(p)]
-    adjusted = [math.nan] * len(p_values)
-    largest = 0.0
-    for place, i in enumerate(sorted(tested, key=lambda i: p_values[i])):
-        largest = max(largest, min(1.0, (len(tested) - place) * p_values[i]))
-        adjusted[i] = largest
-    return adjusted
 
 
 @dataclass(frozen=True)
@@ -146,15 +141,13 @@ def family(
     """
     present = set(frame["variant"])
     names = [name for name in variants if name != baseline and name in present] if baseline in present else []
-    differences = [paired_differences(frame, metric, name, baseline, scale) for name in names]
-    p_values = [one.p_value() for one in differences]
+    differences = {name: paired_differences(frame, metric, name, baseline, scale) for name in names}
+    p_values = [own.p_value() for own in differences.values()]
     size = math.log1p(effect) if scale == "log" else effect
-
-    def word(name: str, found: Word) -> Word:
-        ahead = {"better": name, "worse": baseline}.get(found)
-        return "diverged" if ahead in diverged else found
-
-    return {
-        name: Tested(one, p, adjusted, word(name, verdict(one, adjusted, better)), seeds_needed(size, one.sd))
-        for name, one, p, adjusted in zip(names, differences, p_values, holm(p_values), strict=True)
-    }
+    tested = {}
+    for (name, own), p, adjusted in zip(differences.items(), p_values, holm(p_values), strict=True):
+        word = verdict(own, adjusted, better)
+        if {"better": name, "worse": baseline}.get(word) in diverged:
+            word = "diverged"
+        tested[name] = Tested(own, p, adjusted, word, seeds_needed(size, own.sd))
+    return tested

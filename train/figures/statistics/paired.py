@@ -10,10 +10,10 @@ from typing import Literal
 import pandas as pd
 from scipy import stats
 
+from .spread import LEVEL, by_seed, t_interval
+
 Scale = Literal["log", "linear"]
 """``log``: differences of logarithms, whose exponential is a ratio; ``linear``: differences as they are."""
-
-LEVEL = 0.95
 
 ROUNDING = 1e-10
 """Differences that lie no further apart are equal: 0.15 - 0.1 and 0.2 - 0.15 differ in the last digits alone."""
@@ -60,14 +60,13 @@ class Paired:
         return math.sqrt(math.fsum((value - self.mean) ** 2 for value in self.values) / (self.n - 1))
 
     def interval(self, level: float = LEVEL) -> tuple[float, float]:
-        """Mean ± t(1/2 + level/2, n - 1) sd / sqrt(n), Student's; both NaN below two seeds and without any spread.
+        """Student's :func:`t_interval` of the mean; both ends NaN below two seeds and without any spread.
 
         Equal differences do not make their mean certain: figures that count, such as right answers, agree by chance.
         """
         if math.isnan(self.sd) or self.sd == 0:
             return math.nan, math.nan
-        half = float(stats.t.ppf(0.5 + level / 2, self.n - 1)) * self.sd / math.sqrt(self.n)
-        return self.mean - half, self.mean + half
+        return t_interval(self.mean, self.sd, self.n, level)
 
     def p_value(self, null: float = 0.0) -> float:
         """Two-sided p of the paired t test that the mean difference is ``null``; NaN below two seeds.
@@ -95,14 +94,12 @@ def paired_differences(
     frame: pd.DataFrame, metric: str, variant: str, baseline: str, scale: Scale = "linear"
 ) -> Paired:
     """The same from a ``frame`` with the columns variant, seed and the metric."""
-    return paired(_by_seed(frame, metric, variant), _by_seed(frame, metric, baseline), scale)
-
-
-def _by_seed(frame: pd.DataFrame, metric: str, variant: str) -> dict[int, float]:
-    own = frame[frame["variant"] == variant]
-    if own["seed"].duplicated().any():
-        raise AssertionError(f"{variant} has several {metric} of one seed")
-    return {int(seed): float(value) for seed, value in zip(own["seed"], own[metric], strict=True)}
+    figures: dict[str, dict[int, float]] = {variant: {}, baseline: {}}
+    for name, own in by_seed(frame, metric, figures).items():
+        if own.index.has_duplicates:
+            raise AssertionError(f"{name} has several {metric} of one seed")
+        figures[name] = dict(zip(map(int, own.index), map(float, own), strict=True))
+    return paired(figures[variant], figures[baseline], scale)
 
 
 def _log(value: float) -> float:

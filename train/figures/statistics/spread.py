@@ -1,13 +1,20 @@
-"""Means and spread over seeds."""
+"""Means over seeds and trials, their spread and their intervals."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import pandas as pd
 from scipy.stats import norm, t
+
+Better = Literal["lower", "higher"]
+"""Which way a metric is better; said before anything is measured."""
+
+LEVEL = 0.95
+"""Confidence of every interval."""
 
 
 @dataclass(frozen=True)
@@ -19,7 +26,7 @@ class Spread:
     sd: float
 
 
-def spread(values: Sequence[float]) -> Spread:
+def spread(values: Iterable[float]) -> Spread:
     """Mean and standard deviation of the values, NaN included: a run without a figure must not vanish in a mean."""
     series = pd.Series(list(values), dtype="float64")
     if series.empty:
@@ -27,61 +34,61 @@ def spread(values: Sequence[float]) -> Spread:
     return Spread(len(series), float(series.mean(skipna=False)), float(series.std(ddof=1, skipna=False)))
 
 
-def summarise(frame: pd.DataFrame, metric: str, variants: Sequence[str]) -> dict[str, Spread]:
+def by_seed(frame: pd.DataFrame, metric: str, variants: Iterable[str]) -> dict[str, pd.Series]:
+    """The metric by seed of each variant that has rows in ``frame`` (columns variant, seed, metric)."""
+    rows = {name: frame[frame["variant"] == name] for name in variants}
+    return {name: own.set_index("seed")[metric] for name, own in rows.items() if len(own)}
+
+
+def summarise(frame: pd.DataFrame, metric: str, variants: Iterable[str]) -> dict[str, Spread]:
     """The metric's spread over seeds for each variant that has rows in ``frame`` (columns variant, seed, metric)."""
-    values = {name: frame.loc[frame["variant"] == name, metric].tolist() for name in variants}
-    return {name: spread(rows) for name, rows in values.items() if rows}
+    return {name: spread(figures) for name, figures in by_seed(frame, metric, variants).items()}
 
 
-def paired_means(frame: pd.DataFrame, metric: str, variants: Sequence[str]) -> tuple[dict[str, float], list[int]]:
+def means_in_common(figures: Mapping[str, pd.Series]) -> tuple[dict[str, float], list[int]]:
     """The mean of each variant over the seeds that all of them have, and these seeds; what can be ranked.
 
-    Variants without rows, or with a row that has no figure, are left out; without a common seed nothing is ranked.
+    Variants without figures, or with a seed that has none, are left out; without a common seed nothing is ranked.
+
+    Args:
+        figures: of each variant, indexed by seed.
     """
-    return means_in_common({name: frame[frame["variant"] == name].set_index("seed")[metric] for name in variants})
+    whole = {name: own for name, own in figures.items() if len(own) and own.notna().all()}
+    seeds = sorted(set.intersection(*(set(own.index) for own in whole.values()))) if whole else []
+    return ({name: float(own[seeds].mean()) for name, own in whole.items()} if seeds else {}), [int(s) for s in seeds]
 
 
-def means_in_common(by_seed: Mapping[str, pd.Series]) -> tuple[dict[str, float], list[int]]:
-    """:func:`paired_means` of each variant's figures, indexed by seed."""
-    figures = {name: own for name, own in by_seed.items() if len(own) and own.notna().all()}
-    seeds = sorted(set.intersection(*(set(own.index) for own in figures.values()))) if figures else []
-    return ({name: float(own[seeds].mean()) for name, own in figures.items()} if seeds else {}), [int(s) for s in seeds]
+def leaders(means: Mapping[str, float], better: Better = "lower") -> list[str]:
+    """The variants of the best mean, in their order; none where there are no means."""
+    best = (min if better == "lower" else max)(means.values(), default=math.nan)
+    return [name for name, mean in means.items() if mean == best]
 
 
-def lowest(means: Mapping[str, float]) -> list[str]:
-    """The variants of the lowest mean, in their order; none where there are no means."""
-    least = min(means.values(), default=math.nan)
-    return [name for name, mean in means.items() if mean == least]
+def t_interval(mean: float, sd: float, n: int, level: float = LEVEL) -> tuple[float, float]:
+    """Mean ± t(1/2 + level/2, n - 1) sd / sqrt(n), Student's, of ``n`` independent values, two or more."""
+    half = float(t.ppf(0.5 + level / 2, n - 1)) * sd / math.sqrt(n)
+    return mean - half, mean + half
 
 
-def highest(means: Mapping[str, float]) -> list[str]:
-    """The variants of the highest mean, in their order; none where there are no means."""
-    return lowest({name: -mean for name, mean in means.items()})
-
-
-_LEVEL = 0.95
+def mean_interval(values: Sequence[float]) -> tuple[float, float | None, float | None]:
+    """Mean and 95 % :func:`t_interval` of independent values; no interval below two of them."""
+    n = len(values)
+    mean = math.fsum(values) / n
+    if n < 2:
+        return mean, None, None
+    return mean, *t_interval(mean, math.sqrt(math.fsum((v - mean) ** 2 for v in values) / (n - 1)), n)
 
 
 def share_interval(share: float, n: int) -> tuple[float, float]:
     """Wilson's 95 % interval of a share of ``n`` independent trials; it has a width where the share is 0 or 1, too.
 
-    With z the normal quantile: (share + z^2 / 2n ± z sqrt(share (1 - share) / n + z^2 / 4n^2)) / (1 + z^2 / n).
-    ``share`` may be a mean of trials that are themselves shares in [0, 1], whose variance is smaller: the interval is
-    then wider than it need be, never narrower.
+    With z the normal quantile: (2n share + z^2 ± z sqrt(4n share (1 - share) + z^2)) / (2 (n + z^2)), as Newcombe,
+    1998, and ``scipy.stats.binomtest`` have it, which takes whole numbers of successes alone. ``share`` may be a mean
+    of trials that are themselves shares in [0, 1], whose variance is smaller: the interval is then wider than it need
+    be, never narrower.
     """
-    z = float(norm.ppf(0.5 + _LEVEL / 2))
-    middle = share + z * z / (2 * n)
-    half = z * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
-    below, above = (middle - half) / (1 + z * z / n), (middle + half) / (1 + z * z / n)
-    return max(0.0, below), min(1.0, above)
-
-
-def mean_interval(values: Sequence[float]) -> tuple[float, float | None, float | None]:
-    """Mean and 95 % interval (Student's t, n - 1) of independent values; no interval below two of them."""
-    n = len(values)
-    mean = math.fsum(values) / n
-    if n < 2:
-        return mean, None, None
-    error = math.sqrt(math.fsum((v - mean) ** 2 for v in values) / (n - 1) / n)
-    half = float(t.ppf(0.5 + _LEVEL / 2, n - 1)) * error
-    return mean, mean - half, mean + half
+    z = float(norm.ppf(0.5 + LEVEL / 2))
+    scale = 2 * (n + z**2)
+    middle = (2 * n * share + z**2) / scale
+    half = z / scale * math.sqrt(4 * n * share * (1 - share) + z**2)
+    return 0.0 if share == 0 else middle - half, 1.0 if share == 1 else middle + half

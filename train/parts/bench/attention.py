@@ -3,25 +3,21 @@
 from __future__ import annotations
 
 import statistics
-import subprocess
-import sys
-import time
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import psutil
 import torch
 from rich.progress import track
 from torch import Tensor, nn
 
-from ....errors import ArgumentError, require
+from ....errors import require
 from ....layers import Attention, ComplexAttention, SoftmaxAttention, SoftplusAttention, reference
 from ....layers.attention.visibility import Visibility
+from ....layers.functional import softplus_attention
+from ...fit.measure import in_fresh_process, in_turn, peak_memory
 from ...runs.environment import environment
-
-if TYPE_CHECKING:
-    from .pairs import Result
-from ...fit.measure import peak_memory
+from .pairs import Case
 
 
 class _DenseSoftplus(SoftplusAttention):
@@ -43,57 +39,63 @@ _WIDTH, _HEADS = 256, 4
 _DENSE_MATRICES = 24
 
 
-def bench_softplus(pairs: int, device: str) -> Result:
-    """SoftplusAttention against rotary SoftmaxAttention, the whole layers, forward and backward."""
-    from .pairs import compare_steps
+def complex_layer(device: str) -> Case:
+    """One ComplexAttention layer, forward and backward, against rotary SoftmaxAttention of the same sizes."""
+    batch, length, width, heads = 4, 512, 512, 8
+    ours, baseline = (LAYERS[name](width, heads).to(device) for name in ("complex", "softmax"))
+    x = torch.randn(batch, length, width, device=device, requires_grad=True)
+    weight = torch.randn_like(x)
+    return Case(
+        f"ComplexAttention, forward + backward: B {batch}, T {length}, d {width}, {heads} heads",
+        lambda: ours(x).backward(weight),
+        lambda: baseline(x).backward(weight),
+        note="baseline: SoftmaxAttention with Rotary; delta drawn from Normal(0, 1/sqrt(D))",
+    )
 
-    torch.manual_seed(0)
+
+def softplus_layer(device: str) -> Case:
+    """SoftplusAttention against rotary SoftmaxAttention, the whole layers, forward and backward."""
     length, width, heads = 2048, 512, 8
     ours, baseline = (LAYERS[name](width, heads).to(device) for name in ("softplus", "softmax"))
     x = torch.randn(1, length, width, device=device, requires_grad=True)
-    what = f"SoftplusAttention (p 15), forward + backward: T {length}, {heads} heads of {width // heads}, B 1"
-    return compare_steps(
-        "softplus",
-        what,
+    return Case(
+        f"SoftplusAttention (p 15), forward + backward: T {length}, {heads} heads of {width // heads}, B 1",
         lambda: ours(x).sum().backward(),
         lambda: baseline(x).sum().backward(),
-        pairs=pairs,
         note="the baseline is rotary SoftmaxAttention on PyTorch's fused kernel; projections are timed on both sides",
     )
 
 
-def bench_softplus_reference(pairs: int, device: str) -> Result:
+def softplus_kernel(device: str) -> Case:
     """The strip-wise kernel against the dense reference, forward and backward."""
-    from ....layers.functional import softplus_attention
-    from .pairs import compare_steps
-
-    torch.manual_seed(0)
     length, width, heads = 2048, 64, 8
     tensors = [torch.randn(1, heads, length, width, device=device, requires_grad=True) for _ in range(3)]
-    what = f"softplus_attention (p 15), forward + backward: T {length}, {heads} heads of {width}, B 1"
-    return compare_steps(
-        "softplus-reference",
-        what,
+    return Case(
+        f"softplus_attention (p 15), forward + backward: T {length}, {heads} heads of {width}, B 1",
         lambda: softplus_attention(*tensors).sum().backward(),
         lambda: reference.softplus_attention(*tensors).sum().backward(),
-        pairs=pairs,
         note="the baseline holds (B, H, T, T); ours never does",
     )
 
 
-def bench_softplus_memory(pairs: int, device: str) -> Result:
-    """Growth of peak memory of SoftplusAttention and of SoftmaxAttention, each measured in processes of its own."""
-    from .pairs import compare_peaks
-
+def softplus_memory(device: str) -> Case:
+    """Growth of peak memory of SoftplusAttention and of SoftmaxAttention."""
     length = 8192
-    return compare_peaks(
-        "softplus-memory",
+    return Case(
         f"SoftplusAttention (p 15), growth of peak memory: T {length}, 4 heads of 64, B 1, forward + backward",
-        lambda: memory_growth_of("softplus", length, device),
-        lambda: memory_growth_of("softmax", length, device),
-        pairs=pairs,
+        lambda: in_fresh_process(memory_growth, "softplus", length, device),
+        lambda: in_fresh_process(memory_growth, "softmax", length, device),
         note="the baseline is rotary SoftmaxAttention",
+        memory=True,
     )
+
+
+CASES: dict[str, Callable[[str], Case]] = {
+    "complex": complex_layer,
+    "softplus": softplus_layer,
+    "softplus-reference": softplus_kernel,
+    "softplus-memory": softplus_memory,
+}
 
 
 def attention_costs(lengths: Sequence[int] = LENGTHS, device: str = "cpu", pairs: int = 3) -> list[dict[str, Any]]:
@@ -118,21 +120,18 @@ def attention_costs(lengths: Sequence[int] = LENGTHS, device: str = "cpu", pairs
     records = []
     for length in track(sorted(set(lengths)), description="attention costs", transient=True):
         names = [name for name in layers if name != "softplus-dense" or _dense_fits(length, device)]
-        times: dict[str, list[float]] = {name: [] for name in names}
-        for i in range(pairs + 1):
-            for name in names if i % 2 else reversed(names):
-                times[name].append(_seconds(layers[name], length, device))
+        _, *rounds = in_turn({name: _pass(layers[name], length, device) for name in names}, pairs + 1)
         for name in names:
-            counted = times[name][1:]
+            times = [took[name] for took in rounds]
             records.append(
                 {
                     "attention": name,
                     "length": length,
-                    "seconds": statistics.median(counted),
-                    "low": min(counted),
-                    "high": max(counted),
+                    "seconds": statistics.median(times),
+                    "low": min(times),
+                    "high": max(times),
                     "runs": pairs,
-                    "bytes": memory_growth_of(name, length, device),
+                    "bytes": int(in_fresh_process(memory_growth, name, length, device)),
                     **made_with,
                 }
             )
@@ -157,34 +156,26 @@ def _made_with(device: str) -> dict[str, Any]:
     }
 
 
-def memory_growth_of(name: str, length: int, device: str) -> int:
-    """:func:`memory_growth` in a process of its own, since a process never gives its peak back."""
-    code = f"from {__name__} import memory_growth; print(memory_growth({name!r}, {length}, {device!r}))"
-    finished = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    if finished.returncode:
-        raise RuntimeError(f"measuring the memory of {name} at length {length} failed:\n{finished.stderr[-2000:]}")
-    return int(finished.stdout.split()[-1])
-
-
 def memory_growth(name: str, length: int, device: str) -> int:
     """Bytes by which one forward and backward pass over ``length`` tokens raises the peak of a pass over 128.
 
     Resident memory of the process on a CPU, allocated memory of the device on CUDA; B 1, 4 heads of 64.
     """
-    if name not in LAYERS:
-        raise ArgumentError("name", f"one of {', '.join(LAYERS)}", name)
+    require(name in LAYERS, "name", f"one of {', '.join(LAYERS)}", name)
     layer = LAYERS[name](_WIDTH, _HEADS).to(device)
     peaks = []
     for n in (128, length):
-        _seconds(layer, n, device)
+        _pass(layer, n, device)()
         peaks.append(peak_memory(device))
     return peaks[1] - peaks[0]
 
 
-def _seconds(layer: nn.Module, length: int, device: str) -> float:
+def _pass(layer: nn.Module, length: int, device: str) -> Callable[[], None]:
+    """Forward and backward over one sequence of random rows."""
     x = torch.randn(1, length, _WIDTH, device=device, requires_grad=True)
-    start = time.perf_counter()
-    layer(x).sum().backward()
-    if device.startswith("cuda"):
-        torch.cuda.synchronize(device)
-    return time.perf_counter() - start
+
+    def step() -> None:
+        x.grad = None  # a pass starts without what the one before left
+        layer(x).sum().backward()
+
+    return step

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from functools import partial
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 
 from ....models import Decoder
-from ...fit.measure import MemoryMeter
-
-if TYPE_CHECKING:
-    from .pairs import Result
+from ...evaluate.extrapolate.protocols import fixed_target, non_overlapping
+from ...evaluate.extrapolate.scorers import score, scorer_for
+from ...evaluate.extrapolate.stream import TextStream
+from ...fit.measure import MemoryMeter, Step, in_fresh_process
+from .pairs import Case
 
 VOCAB, WIDTH, LAYERS, HEADS = 8192, 128, 3, 4
 LARGE_VOCAB = 50_257
@@ -23,51 +22,37 @@ TRAIN_LENGTH = 128
 LENGTH = 16 * TRAIN_LENGTH
 MEMORY_LENGTH = 2 * LENGTH
 _WINDOWS = 4
-_WHAT = f"windows of {LENGTH:,} (16x): d {WIDTH}, {LAYERS} layers"
-_NOTE = "the baseline: model(input) and cross_entropy, window by window, all logits of a window at once"
 
 
-def bench_extrapolate(pairs: int, device: str) -> Result:
-    """Evaluation of windows side by side against the plain loop: every token read is scored."""
-    return _bench("extrapolate", "non-overlapping", None, pairs, device)
-
-
-def bench_extrapolate_large(pairs: int, device: str) -> Result:
-    """The same with GPT-2's number of tokens, at which the logits are most of the work."""
-    return _bench("extrapolate-large", "non-overlapping", None, pairs, device, vocab=LARGE_VOCAB)
-
-
-def bench_extrapolate_sliding(pairs: int, device: str) -> Result:
-    """Windows that advance by half their length, of which only the new tokens are scored."""
-    return _bench("extrapolate-sliding", f"sliding (stride {LENGTH // 2:,})", LENGTH // 2, pairs, device)
-
-
-def bench_extrapolate_fixed(pairs: int, device: str) -> Result:
-    """Windows that score half the smallest length, as those of fixed targets do."""
-    stride = TRAIN_LENGTH // 2
-    return _bench("extrapolate-fixed", f"fixed-target (stride {stride})", stride, pairs, device)
-
-
-def _bench(name: str, what: str, stride: int | None, pairs: int, device: str, *, vocab: int = VOCAB) -> Result:
-    from .pairs import compare_steps
-
+def evaluation(device: str, *, protocol: str, stride: int | None = None, vocab: int = VOCAB) -> Case:
+    """Evaluation of windows against the plain loop; with a stride only the tokens new in a window are scored."""
     ours, plain = _steps(device, _WINDOWS, stride=stride, vocab=vocab)
-    what = f"{what} evaluation, {_WINDOWS} {_WHAT}, V {vocab:,}"
-    return compare_steps(name, what, ours, plain, pairs=pairs, note=_NOTE)
+    sizes = f"{_WINDOWS} windows of {LENGTH:,} (16x): d {WIDTH}, {LAYERS} layers, V {vocab:,}"
+    note = "the baseline: model(input) and cross_entropy, window by window, all logits of a window at once"
+    return Case(f"{protocol} evaluation, {sizes}", ours, plain, note)
 
 
-def bench_extrapolate_memory(pairs: int, device: str) -> Result:
-    """Growth of peak memory of both, each measured in processes of its own."""
-    from .pairs import compare_peaks
-
-    return compare_peaks(
-        "extrapolate-memory",
+def evaluation_memory(device: str) -> Case:
+    """Growth of peak memory of both."""
+    return Case(
         f"non-overlapping evaluation, growth of peak memory, a window of {MEMORY_LENGTH:,}, V {VOCAB:,}",
-        lambda: _memory_of("ours", device),
-        lambda: _memory_of("plain", device),
-        pairs=pairs,
+        lambda: in_fresh_process(memory_growth, "ours", device),
+        lambda: in_fresh_process(memory_growth, "plain", device),
         note="above a window of 16 tokens",
+        memory=True,
     )
+
+
+_HALF, _FIXED = LENGTH // 2, TRAIN_LENGTH // 2
+CASES: dict[str, Callable[[str], Case]] = {
+    "extrapolate": partial(evaluation, protocol="non-overlapping"),
+    # with GPT-2's number of tokens, at which the logits are most of the work
+    "extrapolate-large": partial(evaluation, protocol="non-overlapping", vocab=LARGE_VOCAB),
+    "extrapolate-sliding": partial(evaluation, protocol=f"sliding (stride {_HALF:,})", stride=_HALF),
+    # windows score half the smallest length, as those of fixed targets do
+    "extrapolate-fixed": partial(evaluation, protocol=f"fixed-target (stride {_FIXED})", stride=_FIXED),
+    "extrapolate-memory": evaluation_memory,
+}
 
 
 def memory_growth(name: str, device: str) -> float:
@@ -81,13 +66,8 @@ def memory_growth(name: str, device: str) -> float:
 
 def _steps(
     device: str, windows: int, *, length: int = LENGTH, stride: int | None = None, vocab: int = VOCAB
-) -> tuple[Callable[[], object], Callable[[], object]]:
-    from ...evaluate.extrapolate.protocols import fixed_target, non_overlapping
-    from ...evaluate.extrapolate.scorers import scorer_for
-    from ...evaluate.extrapolate.stream import TextStream
-    from ...evaluate.extrapolate.sums import score
-
-    torch.manual_seed(0)
+) -> tuple[Step, Step]:
+    """Scoring of random tokens by a model of random weights: ours, and the plain loop."""
     model = Decoder(vocab, WIDTH, LAYERS, HEADS).to(device).eval()
     n = (windows * length if stride is None else length + windows * stride) + 1
     ids = torch.randint(vocab, (n,))
@@ -111,11 +91,3 @@ def _steps(
         return total
 
     return ours, plain
-
-
-def _memory_of(name: str, device: str) -> float:
-    code = f"from {__name__} import memory_growth; print(memory_growth({name!r}, {device!r}))"
-    finished = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    if finished.returncode:
-        raise RuntimeError(f"measuring the memory of {name} failed:\n{finished.stderr[-2000:]}")
-    return float(finished.stdout.split()[-1])

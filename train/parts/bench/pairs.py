@@ -1,15 +1,38 @@
-"""TODO."""
+"""A part beside its baseline: what is compared, and the comparison pair by pair."""
 
 from __future__ import annotations
 
 import gc
 import statistics
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Any
 
+import torch
 from rich.progress import track
 
-from ...fit.measure import Step, quartiles, seconds
+from ...fit.measure import in_turn, quartiles
+
+_MOST_PEAKS = 3
+
+
+@dataclass(frozen=True)
+class Case:
+    """Our part and the baseline, ready to be compared.
+
+    Attributes:
+        what: what is done in one step, with its sizes.
+        ours: our step; where memory is compared, a function that returns the bytes at the peak.
+        baseline: the same of the baseline.
+        note: what else a reader has to know.
+        memory: whether bytes are compared instead of seconds.
+    """
+
+    what: str
+    ours: Callable[[], Any]
+    baseline: Callable[[], Any]
+    note: str = ""
+    memory: bool = False
 
 
 @dataclass
@@ -41,50 +64,37 @@ class Result:
     unit: str = "ms"
 
 
-def compare_steps(name: str, what: str, ours: Step, baseline: Step, *, pairs: int, note: str = "") -> Result:
-    """Time two steps in turn, the order of each pair alternating, after two warm-ups of both."""
-    for _ in range(2):
-        ours()
-        baseline()
-    times: list[tuple[float, float]] = []
-    gc.collect()
-    for i in track(range(pairs), description=f"{name:<12}", transient=True):
-        if i % 2:
-            second, first = seconds(baseline), seconds(ours)
-        else:
-            first, second = seconds(ours), seconds(baseline)
-        times.append((first, second))
-    ratios = [b / a for a, b in times]
-    low, high = quartiles(ratios)
+def run(name: str, prepare: Callable[[str], Case], pairs: int, device: str) -> Result:
+    """Prepare a case, with weights and inputs that depend on nothing else, and compare its two sides."""
+    torch.manual_seed(0)
+    return compare(name, prepare(device), pairs)
+
+
+def compare(name: str, case: Case, pairs: int) -> Result:
+    """Time both steps in turn after two warm-ups of both; or measure both peaks, at most three times."""
+    note = case.note
+    rounds: Iterable[dict[str, float]]
+    if case.memory:
+        pairs = min(pairs, _MOST_PEAKS)
+        note += "; one process each; extremes in place of quartiles"
+        rounds = ({"ours": case.ours(), "baseline": case.baseline()} for _ in range(pairs))
+    else:
+        steps = {"ours": case.ours, "baseline": case.baseline}
+        list(in_turn(steps, 2))
+        gc.collect()
+        rounds = in_turn(steps, pairs)
+    measured = list(track(rounds, total=pairs, description=f"{name:<12}", transient=True))
+    ratios = [pair["baseline"] / pair["ours"] for pair in measured]
+    low, high = (min(ratios), max(ratios)) if case.memory else quartiles(ratios)
     return Result(
         name=name,
-        what=what,
-        ours=statistics.median(a for a, _ in times),
-        baseline=statistics.median(b for _, b in times),
+        what=case.what,
+        ours=statistics.median(pair["ours"] for pair in measured),
+        baseline=statistics.median(pair["baseline"] for pair in measured),
         speedup=statistics.median(ratios),
         low=low,
         high=high,
         pairs=pairs,
         note=note,
-    )
-
-
-def compare_peaks(
-    name: str, what: str, ours: Callable[[], float], baseline: Callable[[], float], *, pairs: int, note: str = ""
-) -> Result:
-    """Compare bytes at the peak, each measured in a process of its own and at most three times."""
-    repetitions = min(pairs, 3)
-    measured = [(ours(), baseline()) for _ in track(range(repetitions), description=f"{name:<12}", transient=True)]
-    ratios = sorted(b / a for a, b in measured)
-    return Result(
-        name=name,
-        what=what,
-        ours=statistics.median(a for a, _ in measured),
-        baseline=statistics.median(b for _, b in measured),
-        speedup=statistics.median(ratios),
-        low=ratios[0],
-        high=ratios[-1],
-        pairs=repetitions,
-        note=f"{note}; one process each; extremes in place of quartiles",
-        unit="MB",
+        unit="MB" if case.memory else "ms",
     )

@@ -2,25 +2,16 @@
 
 from __future__ import annotations
 
-import io
-import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-import matplotlib as mpl
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullLocator
 
 from ....errors import require
-from ...figures.canvas import DPI, LIGHT, Theme, page_settings
-from ...storage import write_atomically
+from ...figures.canvas import LIGHT, Theme, draw_png, subplots
+from ...storage import Record, write_atomically, write_records
 from .attention import attention_costs
-
-Record = dict[str, Any]
 
 _NAMES = {
     "softmax": "SoftmaxAttention, rotary",
@@ -50,28 +41,23 @@ def write_costs_plot(path: Path, lengths: Sequence[int], device: str, runs: int)
     """
     records = attention_costs(lengths, device, runs)
     data = path.with_suffix(".jsonl")
-    write_atomically(data, "".join(f"{json.dumps(record, allow_nan=False)}\n" for record in records))
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    temporary.write_bytes(draw_costs(records))
-    temporary.replace(path)
+    write_records(data, records)
+    write_atomically(path, draw_costs(records))
     return data
 
 
 def draw_costs(records: Sequence[Record], theme: Theme = LIGHT) -> bytes:
     """A PNG: seconds on the left, growth of peak memory on the right, both against T and all axes logarithmic."""
-    with mpl.rc_context(page_settings(theme)):
-        figure = Figure(figsize=(9.2, 4.6), dpi=DPI, facecolor=theme.page, layout="constrained")
-        canvas = FigureCanvasAgg(figure)
-        left, right = figure.subplots(1, 2)
+
+    def draw(axes: Axes, theme: Theme) -> None:
+        left, right = subplots(axes, 1, 2, share=False)
         _panel(left, theme, records, "seconds", 1e3, "time (ms)")
         _panel(right, theme, records, "bytes", 1e-6, "growth of peak memory (MB)")
         lines, names = left.get_legend_handles_labels()
-        figure.legend(lines, names, loc="outside upper center", ncols=2, frameon=False, fontsize=10)
-        figure.supxlabel(caption(records), color=theme.quiet, fontsize=8.5)
-        stream = io.BytesIO()
-        # without matplotlib's version in the file the same data give the same bytes
-        canvas.print_png(stream, metadata={"Software": None})  # type: ignore[no-untyped-call]
-    return stream.getvalue()
+        left.figure.legend(lines, names, loc="outside upper center", ncols=2, fontsize=10)
+        left.figure.supxlabel(caption(records), color=theme.quiet, fontsize=8.5)
+
+    return draw_png(draw, theme, 9.2, 4.6)
 
 
 def caption(records: Sequence[Record]) -> str:
@@ -97,9 +83,7 @@ def _panel(axes: Axes, theme: Theme, records: Sequence[Record], key: str, factor
         own = [record for record in records if record["attention"] == name and record[key] > 0]
         colour, stroke = styles[name]
         x, y = [record["length"] for record in own], [factor * record[key] for record in own]
-        axes.plot(
-            x, y, label=title, color=colour, linestyle=stroke, linewidth=1.8, marker=_MARKERS[name], markersize=4.5
-        )
+        axes.plot(x, y, label=title, color=colour, linestyle=stroke, marker=_MARKERS[name], markersize=4.5)
         if key == "seconds":
             low, high = ([factor * record[bound] for record in own] for bound in ("low", "high"))
             axes.fill_between(x, low, high, color=colour, alpha=0.15, linewidth=0)
@@ -113,4 +97,4 @@ def _panel(axes: Axes, theme: Theme, records: Sequence[Record], key: str, factor
     axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:,.0f}" if y >= 1 else f"{y:.3g}"))
     axes.grid(axis="y")
     axes.set_xlabel("T (tokens)")
-    axes.set_title(label, loc="left", color=theme.ink, fontsize=11)
+    axes.set_title(label)

@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from ...evaluate.extrapolate.interval import FIGURES
 from ...evaluate.extrapolate.protocols import PROTOCOLS
-from ...runs.alike import DEBIASED, LIKE, SPLITS, TOKENIZER
+from ...evaluate.extrapolate.sums import FIGURES
+from ...runs.alike import DEBIASED, FIELDS, SPLITS, TOKENIZER, Likeness, likeness, together
 from ...runs.evaluation_files import NUMBERS_FILE, PROBES_FILE
-from ...runs.load import ANALYSIS_FILE, Row, absent, number
+from ...runs.load import ANALYSIS_FILE, Row, number
 from ...runs.rows import RECORDS
 from .results import Results
 
@@ -75,7 +75,7 @@ class Figure:
     variant: str
     seed: int
     value: float
-    like: Mapping[str, Any]
+    like: Likeness
     documents: Mapping[str, Sequence[Any]] | None = None
     unit: str = "tokens"
 
@@ -87,16 +87,10 @@ def figures(name: str, results: Results, settings: Settings) -> list[Figure]:
     found = {}
     for row in metric.rows(results, settings):
         whose = str(row["variant"]), int(row["seed"])
-        like = {key: None if absent(row.get(key)) else row[key] for key in metric.like}
         documents = row.get("by_document") if scored else None
-        found[whose] = Figure(*whose, number(row.get(name)), like, documents, scored or "tokens")
+        value = number(row.get(name))
+        found[whose] = Figure(*whose, value, likeness(row, metric.like), documents, scored or "tokens")
     return list(found.values())
-
-
-def differing(figures: Sequence[Figure]) -> list[str]:
-    """The fields in which the figures are unlike; empty where they compare."""
-    fields = dict.fromkeys(field for figure in figures for field in figure.like)
-    return [f for f in fields if any(figure.like.get(f) != figures[0].like.get(f) for figure in figures)]
 
 
 def _scored(results: Results, settings: Settings) -> list[Row]:
@@ -196,22 +190,17 @@ def _copies(results: Results, settings: Settings) -> list[Row]:
     return [row | {"copy_accuracy": row["accuracy"]} for row in rows if int(row["distance"]) == farthest]
 
 
-def _by_run(rows: Iterable[Row]) -> list[list[Row]]:
-    found: dict[tuple[str, int], list[Row]] = {}
-    for row in rows:
-        found.setdefault((str(row["variant"]), int(row["seed"])), []).append(row)
-    return list(found.values())
+def _by_run(rows: Sequence[Row]) -> list[list[Row]]:
+    return together(rows, [(row["variant"], row["seed"]) for row in rows])
 
 
 def _finished(results: Results, settings: Settings) -> list[Row]:
     return [row for row in results.rows[RECORDS] if "intervention" not in row]
 
 
-_EXTRAPOLATED = (*LIKE, "split", "longest", "within", "targets")
-_ANALYSED = ("corpus", "text_sha256", "train_text_sha256", TOKENIZER, "detokenize", "train_length", "dtype")
-_CONTINUED = ("split", "prompts", "prompt_tokens", "new_tokens", "generation_seed", "batch_size", "frequent_types")
-_TEXT = ("corpus", "text_sha256", "split", "protocol", "length", "detokenize", "train_length", "bytes", "dtype")
-_PROBED = (TOKENIZER, "train_length", "dtype", "intervention", "samples", "drawn_with", "length")
+# records of the final evaluation hold none of the last three
+_TEXT = (*FIELDS["perplexity"], "split", "longest", "within", "targets")
+_TOKENS = (*_TEXT, TOKENIZER)
 _PASSKEYS = {"accuracy": "answered", "ranked_first": "ranked first"}
 
 _SPLIT = Setting("test", SPLITS)
@@ -236,17 +225,17 @@ METRICS: dict[str, Metric] = {
     **{
         name: Metric(title, unit, units, _scored, like, _WINDOWS, _LENGTHS)
         for name, title, unit, units, like in (
-            ("token_perplexity", "Token perplexity", "", _RELATIVE, (*_EXTRAPOLATED, TOKENIZER)),
-            ("word_perplexity", "Word perplexity", "", _RELATIVE, _EXTRAPOLATED),
-            ("bits_per_byte", "Bits per byte", "bits per byte", _RELATIVE, _EXTRAPOLATED),
-            ("cross_entropy", "Loss", "nats per token", _ABSOLUTE, (*_EXTRAPOLATED, TOKENIZER)),
+            ("token_perplexity", "Token perplexity", "", _RELATIVE, _TOKENS),
+            ("word_perplexity", "Word perplexity", "", _RELATIVE, _TEXT),
+            ("bits_per_byte", "Bits per byte", "bits per byte", _RELATIVE, _TEXT),
+            ("cross_entropy", "Loss", "nats per token", _ABSOLUTE, _TOKENS),
         )
     },
     **{
         f"debiased_{name}": Metric(f"{title}, debiased", "", _RELATIVE, _debiased, like, {"split": _SPLIT})
         for name, title, like in (
-            ("token_perplexity", "Token perplexity", (*LIKE, "split", TOKENIZER)),
-            ("word_perplexity", "Word perplexity", (*LIKE, "split")),
+            ("token_perplexity", "Token perplexity", _TOKENS),
+            ("word_perplexity", "Word perplexity", _TEXT),
         )
     },
     "length_growth": Metric(
@@ -254,7 +243,7 @@ METRICS: dict[str, Metric] = {
         "nats per token",
         ("absolute",),
         _growth,
-        (*_EXTRAPOLATED, TOKENIZER),
+        _TOKENS,
         _WINDOWS | {"multiple": Setting(2)},
         "the key lengths of the comparison",
         is_difference=True,
@@ -264,12 +253,12 @@ METRICS: dict[str, Metric] = {
         "nats per token",
         _ABSOLUTE,
         _deciles,
-        ("split", "protocol", "length", *_ANALYSED),
+        FIELDS["deciles"],
         _DECILES,
         "the key analyze of the comparison",
     ),
     **{
-        name: Metric(title, "", _ABSOLUTE, _continuations, (*_CONTINUED, *_ANALYSED), _SOURCE, "the key analyze")
+        name: Metric(title, "", _ABSOLUTE, _continuations, FIELDS["continuations"], _SOURCE, "the key analyze")
         for name, title in {
             "distinct_1": "distinct-1",
             "distinct_2": "distinct-2",
@@ -284,7 +273,7 @@ METRICS: dict[str, Metric] = {
         "share of problems",
         _ABSOLUTE,
         _problems,
-        ("problems_sha256", "train_digits"),
+        FIELDS["exact_match"],
         _EXACT,
         "the key numbers_probe of the comparison",
         floor=0.0,
@@ -295,7 +284,7 @@ METRICS: dict[str, Metric] = {
             "bits per byte",
             _RELATIVE,
             _texts,
-            _TEXT,
+            FIELDS["claimed text_loss"],
             needs="the key numbers_probe",
         )
         for part, which in (("number", "with"), ("rest", "without"))
@@ -306,7 +295,7 @@ METRICS: dict[str, Metric] = {
             "share of texts",
             _ABSOLUTE,
             _passkeys,
-            (*_PROBED, "digits", "key_tokens", "distractors", "depths"),
+            (*FIELDS["passkey"], "length", "depths"),
             _AT,
             "the key probes of the comparison, with passkey at that length",
             floor=0.0,
@@ -318,7 +307,7 @@ METRICS: dict[str, Metric] = {
         "share of tokens",
         _ABSOLUTE,
         _copies,
-        (*_PROBED, "distance", "segment_tokens", "cue_tokens"),
+        (*FIELDS["copy"], "length", "distance"),
         _AT,
         "the key probes of the comparison, with copy at that length",
         floor=0.0,

@@ -8,7 +8,7 @@ from typing import Any
 
 from matplotlib.axes import Axes
 
-from ...figures.canvas import Plot, Theme, draw_plot, is_narrow
+from ...figures.canvas import Plot, Theme, is_narrow
 from . import words
 from .claim import Paper
 from .judge import claimed
@@ -26,8 +26,8 @@ _MARKS: dict[str, tuple[str, int, int | None]] = {
 def claims_plot(outcomes: Sequence[Outcome]) -> Plot:
     """One picture of all outcomes, grouped by paper."""
     rows = _rows(outcomes)
-    return draw_plot(
-        lambda axes, theme: _draw(axes, theme, rows),
+    return Plot(
+        draw=lambda axes, theme: _draw(axes, theme, rows),
         file=FILE,
         title="Difference and claim",
         caption="Mean difference to the baseline with its 95 % interval over seeds; the diamond is the size that was "

@@ -12,12 +12,12 @@ from ...figures.formats import listed
 from ...figures.statistics.bootstrap import bootstrap_interval, pairs_of
 from ...figures.statistics.family import holm
 from ...figures.statistics.paired import ROUNDING, Paired, paired
-from ...runs.alike import WORDS
+from ...runs.alike import WORDS, differing
 from ...runs.load import Comparison, Fates, diverged, lost
 from ...storage import finite
 from .claim import Claim, ClaimsFile, Paper, read_claims, shipped_claims
 from .judge import Verdict, claimed, judge, threshold, without_diverged
-from .metrics import METRICS, differing, figures
+from .metrics import METRICS, figures
 from .results import Results, results_of
 
 
@@ -177,7 +177,7 @@ def _measure(claim: Claim, results: Results, fields: dict[str, Any]) -> str:
     seeds = sorted(set.intersection(*map(set, by_name.values())))
     used = {name: [of_seed[seed] for seed in seeds] for name, of_seed in by_name.items()}
     compared = [figure for of_name in used.values() for figure in of_name]
-    if unlike := differing(compared):
+    if unlike := differing([figure.like for figure in compared]):
         return f"the figures do not compare, since these differ: {listed([WORDS.get(key, key) for key in unlike])}"
     values = {name: {figure.seed: figure.value for figure in of_name} for name, of_name in used.items()}
     own = values[claim.variant]

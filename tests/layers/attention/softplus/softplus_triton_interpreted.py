@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from lmzoo.layers.attention.softplus import kernel as softplus_strips
+from lmzoo.layers.attention.softplus import operator
 from lmzoo.layers.attention.softplus import triton as softplus_triton
 from lmzoo.layers.functional import softplus_attention
 from lmzoo.layers.reference import softplus_attention as dense
@@ -47,7 +47,7 @@ def main() -> None:
         assert softplus_triton.serves(query, value, activation)
         return softplus_triton
 
-    softplus_strips._triton = fused
+    operator._triton = fused
     for n_queries, n_keys, n_heads, groups, width in SIZES:
         for option in OPTIONS:
             options = {k: v for k, v in option.items() if k != "masked"}

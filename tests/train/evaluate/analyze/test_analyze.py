@@ -18,8 +18,7 @@ from lmzoo.train.evaluate.analyze.continuations import (
     sequence_repetition,
     take_pieces,
 )
-from lmzoo.train.evaluate.analyze.run import code_record, is_analyzed
-from lmzoo.train.evaluate.analyze.settings import AnalysisSettings
+from lmzoo.train.evaluate.analyze.run import AnalysisSettings, code_record
 from lmzoo.train.storage import read_lines
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -200,17 +199,17 @@ def test_a_run_from_the_command_line(fitted, corpus, capsys):
 
 def test_an_analysis_is_repeated_to_the_last_byte_and_known_to_be_there(fitted):
     run = fitted()
-    assert not is_analyzed(run, SETTINGS)
+    assert SETTINGS.missing(run)
     analyze([run], SETTINGS, device="cpu")
     first = [(run / name).read_bytes() for name in ("analysis.jsonl", "continuations.jsonl")]
     torch.manual_seed(1234)
     analyze([run], SETTINGS, device="cpu")
     assert [(run / name).read_bytes() for name in ("analysis.jsonl", "continuations.jsonl")] == first
-    assert is_analyzed(run, SETTINGS)
-    assert not is_analyzed(run, AnalysisSettings(prompts=6, prompt_tokens=4, new_tokens=10))
+    assert not SETTINGS.missing(run)
+    assert AnalysisSettings(prompts=6, prompt_tokens=4, new_tokens=10).missing(run)
     with (run / "model.safetensors").open("ab") as stream:
         stream.write(b"x")
-    assert not is_analyzed(run, SETTINGS)
+    assert SETTINGS.missing(run)
 
 
 def test_several_runs_are_drawn_together(fitted, tmp_path):

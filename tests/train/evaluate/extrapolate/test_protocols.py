@@ -9,7 +9,7 @@ from lmzoo.errors import ArgumentError
 from lmzoo.layers import LearnedPosition
 from lmzoo.models import LMZooForCausalLM
 from lmzoo.train import extrapolate
-from lmzoo.train.data.words import count_words
+from lmzoo.train.data.corpus import count_words
 from lmzoo.train.evaluate.extrapolate.protocols import fixed_target, non_overlapping, sliding
 from lmzoo.train.evaluate.extrapolate.stream import Text, text_stream
 

@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 from lmzoo.train import extrapolate
-from lmzoo.train.evaluate.extrapolate.interval import interval
+from lmzoo.train.evaluate.extrapolate.sums import interval
 from lmzoo.train.figures.statistics.bootstrap import UNITS, resampled_sums
 from lmzoo.train.runs.evaluation_files import read_records
 

@@ -9,8 +9,14 @@ from lmzoo.models import Decoder
 from lmzoo.tokenization import train_tokenizer
 from lmzoo.tokenization.arithmetic import KINDS, addition, subtraction
 from lmzoo.tokenization.arithmetic_problems import ArithmeticProblems
-from lmzoo.train.evaluate.numbers.answers import _continued, are_right, probe_problems, problems_sha256, strata_records
-from lmzoo.train.runs.evaluation_files import share
+from lmzoo.train.evaluate.numbers.answers import (
+    _continued,
+    are_right,
+    probe_problems,
+    problems_sha256,
+    share,
+    strata_records,
+)
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from tokenizers.trainers import BpeTrainer
 from transformers import PreTrainedTokenizerFast

@@ -9,7 +9,7 @@ import torch
 from lmzoo.models import Decoder
 from lmzoo.tokenization import train_tokenizer
 from lmzoo.train.data.corpus import Corpus
-from lmzoo.train.data.prepare import prepare_split
+from lmzoo.train.data.encode import prepare_split
 from lmzoo.train.evaluate.numbers.loss import number_loss, number_tokens
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from tokenizers.trainers import BpeTrainer

@@ -7,8 +7,8 @@ from lmzoo.errors import ArgumentError, ConfigError
 from lmzoo.train.cli import main
 from lmzoo.train.compare.command import compare
 from lmzoo.train.compare.comparison import read_comparison
-from lmzoo.train.evaluate.numbers.settings import NumbersSettings
-from lmzoo.train.runs.evaluation_files import is_probed, read_probe
+from lmzoo.train.evaluate.numbers.run import NumbersSettings
+from lmzoo.train.runs.evaluation_files import read_probe
 
 
 @pytest.fixture
@@ -30,11 +30,11 @@ def test_a_comparison_probes_its_runs_and_reports_them(calculating, write, tmp_p
     }
     out = tmp_path / "out"
     assert compare(write(text), output=out) == 0
-    settings = NumbersSettings(problems=3, digits=3).as_passport()
+    settings = NumbersSettings(problems=3, digits=3)
     for variant in ("rotary", "alibi"):
         run = out / variant / "seed-0"
-        assert is_probed(run, settings)
-        assert not is_probed(run, NumbersSettings(problems=3).as_passport())
+        assert not settings.missing(run)
+        assert NumbersSettings(problems=3).missing(run)
         records = read_probe(run)
         loss = records[0]
         tested = next(r for r in json.loads((run / "results.json").read_text())["records"] if r["split"] == "test")

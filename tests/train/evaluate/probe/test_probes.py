@@ -14,7 +14,7 @@ from lmzoo.models import Decoder, LMZooForCausalLM
 from lmzoo.train.evaluate.interventions import parse_interventions
 from lmzoo.train.evaluate.probe.copy_probe import CopyProbe
 from lmzoo.train.evaluate.probe.passkey_probe import PasskeyProbe
-from lmzoo.train.evaluate.probe.probe_model import ProbeModel
+from lmzoo.train.evaluate.probe.probe import ProbeModel
 from lmzoo.train.evaluate.probe.run import run_probes
 from lmzoo.train.evaluate.probe.start_probe import StartProbe
 from lmzoo.train.figures.statistics.spread import mean_interval, share_interval

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 from lmzoo.errors import ArgumentError
-from lmzoo.train.evaluate.extrapolate.interval import interval
+from lmzoo.train.evaluate.extrapolate.sums import interval
 from lmzoo.train.figures.statistics.bootstrap import bootstrap_interval
 
 

@@ -22,7 +22,7 @@ def test_costs_are_one_record_a_layer_and_length():
 def test_the_dense_reference_is_left_out_where_it_would_not_fit(monkeypatch):
     free = 2 * bench_attention._DENSE_MATRICES * 4 * 32 * 32 * 4
     monkeypatch.setattr(bench_attention.psutil, "virtual_memory", lambda: SimpleNamespace(available=free))
-    monkeypatch.setattr(bench_attention, "memory_growth_of", lambda name, length, device: 1)
+    monkeypatch.setattr(bench_attention, "in_fresh_process", lambda growth, name, length, device: 1)
     records = attention_costs(lengths=(33, 32), pairs=1)
     assert [r["length"] for r in records if r["attention"] == "softplus-dense"] == [32]
     assert [r["length"] for r in records if r["attention"] == "softplus"] == [32, 33]

@@ -1,10 +1,11 @@
 import pytest
 from lmzoo.errors import ArgumentError
 from lmzoo.layers import LinearHead
+from lmzoo.train.fit.measure import in_fresh_process
 from lmzoo.train.parts.bench import heads as bench_heads
 from lmzoo.train.parts.bench.command import BENCHMARKS
-from lmzoo.train.parts.bench.heads import head_memory, memory_of
-from lmzoo.train.parts.bench.pairs import compare_peaks
+from lmzoo.train.parts.bench.heads import head_memory
+from lmzoo.train.parts.bench.pairs import Case, compare
 
 
 @pytest.mark.slow
@@ -19,7 +20,7 @@ def test_a_bench_runs(name, monkeypatch):
 
 @pytest.mark.slow
 def test_the_linear_head_needs_a_tenth_of_the_memory_of_all_logits():
-    ours, plain = memory_of("told", "cpu"), memory_of("plain", "cpu")
+    ours, plain = (in_fresh_process(head_memory, kind, "cpu") for kind in ("told", "plain"))
     logits = 4 * 4096 * bench_heads.VOCAB
     assert plain > logits
     assert ours < 150e6
@@ -45,7 +46,8 @@ def test_an_unknown_kind_is_an_error():
 
 def test_peaks_are_medians_and_extremes_of_at_most_three():
     ours, plain = iter([10.0, 20.0, 40.0]), iter([20.0, 80.0, 40.0])
-    result = compare_peaks("x", "what", lambda: next(ours), lambda: next(plain), pairs=15, note="a note")
+    case = Case("what", lambda: next(ours), lambda: next(plain), note="a note", memory=True)
+    result = compare("x", case, 15)
     assert (result.ours, result.baseline, result.pairs, result.unit) == (20.0, 40.0, 3, "MB")
     assert (result.low, result.speedup, result.high) == (1.0, 2.0, 4.0)
     assert result.note.startswith("a note; ")

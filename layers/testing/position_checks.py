@@ -14,8 +14,7 @@ from ...errors import ArgumentError
 from ..attention.attention import Attention
 from ..attention.softmax_attention import SoftmaxAttention
 from ..position.position import Position, PositionKind
-from . import attention_checks as contract
-from . import attention_promises
+from . import attention_checks
 from .arguments import ARGUMENTS
 from .differences import check_differences
 from .promise import Candidate, Promise
@@ -133,7 +132,7 @@ def check_gradients(make: Candidate) -> None:
         like, index = torch.randn(6, _SIZES["d_model"], dtype=torch.float64), torch.arange(6)
         check_differences(lambda: position.encode(index, like), parameters)
         return
-    attention_promises.check_gradients(_candidate(make))
+    attention_checks.check_gradients(_candidate(make))
 
 
 def check_deterministic(make: Candidate) -> None:
@@ -143,7 +142,7 @@ def check_deterministic(make: Candidate) -> None:
         like, index = torch.randn(6, _SIZES["d_model"], requires_grad=True), torch.arange(6)
         check_repeats(lambda: like + position.encode(index, like), [like, *trained(position).values()])
         return
-    attention_promises.check_deterministic(_candidate(make))
+    attention_checks.check_deterministic(_candidate(make))
 
 
 def check_state_dict(make: Candidate) -> None:
@@ -164,7 +163,7 @@ def check_state_dict(make: Candidate) -> None:
         layer: Attention = _candidate(make)()
         return layer
 
-    contract.check_state_dict(build)
+    attention_checks.check_state_dict(build)
 
 
 def _inside(check: Callable[[Callable[[], Attention]], None]) -> Callable[[Candidate], None]:
@@ -223,14 +222,14 @@ _PROMISES = (
         "In softmax attention no row depends on a later token",
         "The model sees the token that it has to predict: perplexity in training is wrong, and too good.",
         "Use each row's own index and nothing of the other rows.",
-        _inside(contract.check_causality),
+        _inside(attention_checks.check_causality),
     ),
     Promise(
         "padding",
         "In softmax attention real tokens do not depend on padding, left or right",
         "A batch of prompts of unlike lengths gives other text than the same prompts alone.",
         "Left padding shifts the absolute indices of a sequence: scores may depend on distances alone.",
-        _inside(contract.check_padding),
+        _inside(attention_checks.check_padding),
     ),
     Promise(
         "cache",
@@ -238,14 +237,14 @@ _PROMISES = (
         "Generated text is not what the trained model would say.",
         "transform() has to obey start; the last rows of score_bias(n_queries, n_keys) have to be the same for every "
         "n_queries.",
-        _inside(contract.check_cache),
+        _inside(attention_checks.check_cache),
     ),
     Promise(
         "finite",
         "No NaN or infinity, forward and backward, for zeros, large, tiny and equal inputs",
         "One unlucky batch ends a training run.",
         "Clamp what a logarithm, a power or a division meets.",
-        _inside(contract.check_finite),
+        _inside(attention_checks.check_finite),
     ),
     Promise(
         "gradients",
@@ -259,7 +258,7 @@ _PROMISES = (
         "In half precision the errors of softmax attention stay within twice those without position",
         "Training in bfloat16 learns less than it could.",
         "Compute sines, cosines and distances in float32 or more and round once.",
-        _inside(contract.check_half_precision),
+        _inside(attention_checks.check_half_precision),
     ),
     Promise(
         "memory",
@@ -267,7 +266,7 @@ _PROMISES = (
         "Long contexts run out of memory that they need not.",
         "A bias (H, Tq, Tk) is asked for in strips of rows, so never make more than the rows asked for; one that "
         "depends on the key alone, (H, 1, Tk), is cheaper still.",
-        _inside(contract.check_memory),
+        _inside(attention_checks.check_memory),
     ),
     Promise(
         "state_dict",
