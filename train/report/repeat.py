@@ -35,7 +35,9 @@ def comparison_file(place: Path) -> str:
     return shipped if same else published.as_posix()
 
 
-def unlike_settings(one: Config, other: Config, variants: Iterable[str], keys: Sequence[str]) -> list[str]:
+def unlike_settings(
+    one: Mapping[str, Any], other: Mapping[str, Any], variants: Iterable[str], keys: Sequence[str]
+) -> list[str]:
     """The keys by which two comparisons make unlike runs of these variants.
 
     Args:

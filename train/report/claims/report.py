@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.markup import escape
-from rich.table import Table
+from rich.table import Column, Table
 
 from ...figures.formats import NONE
 from ...figures.table import md_cell, md_table
@@ -126,9 +126,7 @@ def markdown(outcomes: Sequence[Outcome], picture: str, conditions: Sequence[Seq
 
 def terminal_table(outcomes: Sequence[Outcome]) -> Table:
     """A row a claim: its sentence and verdict, and the figures that decided it."""
-    table = Table(title="Claims", title_justify="left", show_lines=True)
-    for column in ("Claim", "Verdict", "Figures"):
-        table.add_column(column)
+    table = Table("Claim", "Verdict", "Figures", title="Claims", title_justify="left", show_lines=True)
     for outcome in outcomes:
         style = _STYLES[outcome.verdict]
         name = f"[bold]{escape(outcome.paper.file)}[/bold]: {escape(outcome.claim.sentence)}"
@@ -139,9 +137,9 @@ def terminal_table(outcomes: Sequence[Outcome]) -> Table:
 
 def conditions_table(conditions: Sequence[Sequence[str]]) -> Table:
     """How the runs behind the verdicts were trained."""
-    table = Table(title="How the runs were trained", title_justify="left", caption=NOTE, caption_justify="left")
-    for column in COLUMNS:
-        table.add_column(column, overflow="fold")
+    columns = [Column(column, overflow="fold") for column in COLUMNS]
+    title = "How the runs were trained"
+    table = Table(*columns, title=title, title_justify="left", caption=NOTE, caption_justify="left")
     for row in conditions:
         table.add_row(*map(escape, row))
     return table
