@@ -25,3 +25,11 @@ def pytest_collection_modifyitems(items):
         for item in items:
             if "compile" in item.name:
                 item.add_marker(skip)
+
+
+@pytest.fixture
+def published_block():
+    """``published_block(file)``: what stands between the marks of a Markdown file that holds verdicts."""
+    from lmzoo.train.report.claims.publish import BEGIN, END
+
+    return lambda file: file.read_text(encoding="utf-8").partition(f"{BEGIN}\n")[2].partition(f"\n{END}")[0].strip("\n")

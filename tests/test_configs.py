@@ -6,7 +6,7 @@ import pytest
 import torch
 from lmzoo.train.config import load_run_config
 from lmzoo.train.fit.lightning_cli import TrainingCLI, check
-from lmzoo.train.report.claims.read import read_claims
+from lmzoo.train.report.claims.claim import read_claims
 
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"
 RUNS = sorted(p for p in CONFIGS.rglob("*.yaml") if p.parent.name not in ("compare", "claims"))

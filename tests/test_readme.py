@@ -10,8 +10,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from lmzoo.train.report.claims.publish import published_block, verdict_block
-from lmzoo.train.report.claims.read import read_claims, shipped_claims
+from lmzoo.train.report.claims.claim import read_claims, shipped_claims
+from lmzoo.train.report.claims.publish import verdict_block
 from lmzoo.train.report.claims.report import conditions
 from lmzoo.train.report.claims.results import holds_results, read_results
 from lmzoo.train.report.claims.verdicts import verdicts
@@ -70,7 +70,7 @@ def test_commands_and_python_run_as_printed(tmp_path):
     assert (tmp_path / "runs" / "quick" / "report" / "report.html").stat().st_size > 10_000
 
 
-def test_the_verdicts_are_those_of_the_published_results(monkeypatch):
+def test_the_verdicts_are_those_of_the_published_results(monkeypatch, published_block):
     monkeypatch.chdir(ROOT)  # as the command that wrote them
     published = Path("notebooks/results")
     claims = shipped_claims()

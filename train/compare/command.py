@@ -18,8 +18,7 @@ from ..config import Config, merge, write_yaml
 from ..report.claims.report import terminal_table as claims_table
 from ..report.collect import collect as collect_records
 from ..report.document import Document
-from ..report.render import terminal_tables
-from ..report.write import write_report
+from ..report.write import terminal_tables, write_report
 from ..runs.load import COMPARISON_FILE
 from .comparison import ComparisonFile, PlannedRun, output_of, read_comparison
 from .evaluations import evaluate_all, evaluations_of

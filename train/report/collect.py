@@ -10,10 +10,9 @@ from pathlib import Path, PureWindowsPath
 from typing import Any
 
 from ...errors import ConfigError
-from ..config import differing_keys, load_yaml, write_yaml
+from ..config import load_yaml, write_yaml
 from ..figures.formats import listed
 from ..runs.evaluation_files import identity
-from ..runs.folder import HARMLESS
 from ..runs.load import (
     COMPARISON_FILE,
     SPEED_FILE,
@@ -27,8 +26,9 @@ from ..runs.load import (
     seed_file,
     write_archive,
 )
+from ..runs.trials import trials_of
 from ..storage import write_atomically
-from .tuning import TuningReport
+from .repeat import unlike_settings
 
 # Of environment.json: what a figure depends on. The command and the kernel's name say where, not how.
 _ENVIRONMENT = ("versions", "commit", "processor", "cores", "torch_threads", "budget", "gpus")
@@ -173,35 +173,19 @@ def collect(output: Path, target: Path) -> Collected:
 
 
 def _row(run: Run, portable: Portable) -> Row:
-    found = {
-        "variant": run.variant,
-        "seed": run.seed,
-        "config": run.config,
-        "environment": portable_environment(run.environment),
-        "metrics": run.metrics,
-        "unreadable_lines": run.unreadable_lines,
-        "results": run.results,
-        "failure": run.failure,
-        "analysis": run.analysis,
-        "extrapolation": run.extrapolation,
-        "numbers": run.numbers,
-        "probes": run.probes,
-    }
-    made: Row = portable(found)
+    fields = {name: value for name, value in vars(run).items() if name != "folder"}
+    made: Row = portable(fields | {"environment": portable_environment(run.environment)})
     return made
 
 
 def _trials(comparison: Comparison, folder: Path, portable: Portable) -> list[Row]:
-    found = {(row["variant"], row["seed"], row["rate"]): row for row in archived_trials(folder)}
-    for name, trials in TuningReport(comparison).trials.items():
+    known = {(row["variant"], row["seed"], row["rate"]): row for row in archived_trials(folder)}
+    for name, trials in trials_of(comparison).items():
         for trial in trials:
-            if trial.ended:
-                found[name, trial.run.seed, trial.rate] = {
-                    **_row(trial.run, portable),
-                    "variant": name,  # a trial's folder is called after its rate
-                    "rate": trial.rate,
-                }
-    return [found[key] for key in sorted(found)]
+            if trial.ended:  # its folder is called after its rate, and so is its run
+                row = _row(trial.run, portable) | {"variant": name, "rate": trial.rate}
+                known[name, trial.run.seed, trial.rate] = row
+    return [known[key] for key in sorted(known)]
 
 
 def _with_older_evaluations(new: Row, old: Row) -> Row:
@@ -213,14 +197,8 @@ def _with_older_evaluations(new: Row, old: Row) -> Row:
 
 def _merged(old: Mapping[str, Any], new: Mapping[str, Any], folder: Path) -> Row:
     """The comparison with the variants and seeds of both; everything else as it was asked last."""
-    shared = set(old["variants"]) & set(new["variants"])
-    first, second = (
-        {key: one.get(key) for key in ("base", "match", "tuning")}
-        | {"variants": {name: one["variants"][name] or {} for name in shared}}
-        for one in (old, new)
-    )
-    places = ("base", *(f"variants.{name}" for name in shared))
-    keys = differing_keys(first, second, ignore=[f"{place}.{key}" for place in places for key in HARMLESS])
+    shared = [name for name in new["variants"] if name in old["variants"]]
+    keys = unlike_settings(old, new, shared, ("base", "match", "tuning"))
     if keys:
         shown = ", ".join(keys[:8]) + (f" and {len(keys) - 8} more" if len(keys) > 8 else "")
         raise ConfigError(

@@ -17,9 +17,8 @@ from ..figures.formats import listed
 from ..figures.table import Cell, Section, Table, TableRow, anchor
 from ..runs.alike import RULE, Group, like_groups, records_frame
 from ..runs.load import COMPARISON_FILE, Comparison
-from .claims.outcome import Outcome
 from .claims.plot import claims_plot
-from .claims.verdicts import comparison_verdicts
+from .claims.verdicts import Outcome, comparison_verdicts
 from .claims.words import decided_first
 from .costs import cost_table
 from .curves import loss_plots, point_plots
@@ -104,10 +103,10 @@ def build_document(comparison: Comparison) -> Document:
         claims=claims,
         forest=claims_plot(claims) if claims else None,
         sections=[section for section in _sections(comparison, groups, tuning) if not section.empty],
-        passports=[_passport(group) for group in groups],
+        passports=[Passport(group.label, *passport_rows(group)) for group in groups],
         rule=RULE,
         troubles=[*_troubles(comparison), *tuning.troubles()],
-        missing=_missing(comparison),
+        missing={name: seeds for name in comparison.variants if (seeds := _missing(comparison, name))},
         repeats=Repeats(comparison),
         colours={name: (light[name][0], dark[name][0]) for name in comparison.variants},
     )
@@ -141,6 +140,10 @@ def _sections(comparison: Comparison, groups: list[Group], tuning: TuningReport)
     ]
 
 
+def _missing(comparison: Comparison, name: str) -> list[int]:
+    return [seed for variant, seed in comparison.missing if variant == name]
+
+
 def _subtitle(comparison: Comparison) -> str:
     asked = len(comparison.runs) + len(comparison.missing)
     seeds = f"{len(comparison.seeds)} seed" + ("s" if len(comparison.seeds) != 1 else "")
@@ -165,38 +168,23 @@ def _plain(value: object) -> str:
     return str(value)
 
 
-def _passport(group: Group) -> Passport:
-    shared, differing = passport_rows(group)
-    return Passport(group.label, shared, differing)
-
-
 def _troubles(comparison: Comparison) -> list[tuple[str, str]]:
     troubles = []
+    again = "run the comparison again to go on"
     for run in comparison.runs:
-        name = f"{run.variant}, seed {run.seed}"
         if run.state == "failed":
-            troubles.append((name, f"failed: {run.reason}"))
+            troubles.append((run, f"failed: {run.reason}"))
         elif run.state == "unfinished":
             step = max((int(row["step"]) for row in run.metrics), default=0)
-            troubles.append((name, f"not finished (last row at step {step}); run the comparison again to go on"))
-        if run.unreadable_lines:
-            lines = "line" if run.unreadable_lines == 1 else "lines"
-            troubles.append(
-                (name, f"{run.unreadable_lines} {lines} of metrics.jsonl cut off by a kill, left out of the curves")
-            )
+            troubles.append((run, f"not finished (last row at step {step}); {again}"))
+        if n := run.unreadable_lines:
+            lines = f"{n} line{'s' * (n > 1)} of metrics.jsonl cut off by a kill, left out of the curves"
+            troubles.append((run, lines))
     if comparison.analyze:
-        without = [f"{run.variant}, seed {run.seed}" for run in comparison.finished if not run.analysis]
-        troubles += [(name, "not analysed; run the comparison again to go on") for name in without]
+        troubles += [(run, f"not analysed; {again}") for run in comparison.finished if not run.analysis]
     if comparison.probe:
-        without = [f"{run.variant}, seed {run.seed}" for run in comparison.finished if not run.probes]
-        troubles += [(name, "not probed; run the comparison again to go on") for name in without]
+        troubles += [(run, f"not probed; {again}") for run in comparison.finished if not run.probes]
+    named = [(f"{run.variant}, seed {run.seed}", what) for run, what in troubles]
     if comparison.strays:
-        troubles.append((listed(comparison.strays), f"not in {COMPARISON_FILE} and left out of this report"))
-    return troubles
-
-
-def _missing(comparison: Comparison) -> dict[str, list[int]]:
-    missing: dict[str, list[int]] = {}
-    for variant, seed in comparison.missing:
-        missing.setdefault(variant, []).append(seed)
-    return missing
+        named.append((listed(comparison.strays), f"not in {COMPARISON_FILE} and left out of this report"))
+    return named

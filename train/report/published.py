@@ -12,7 +12,7 @@ from ..evaluate.numbers.tables import probe_frame
 from ..runs.alike import FIELDS, flatten_record, likeness, records_frame
 from ..runs.load import COMPARISON_FILE, Comparison, load_comparison
 from .claims import words
-from .claims.read import read_claims
+from .claims.claim import read_claims
 from .claims.results import results_of
 from .claims.verdicts import verdicts
 from .curves import train_frame, validation_frame

@@ -1,17 +1,97 @@
-"""How the rows of a report are made again: the commands, and what they need."""
+"""How figures are made again: the commands, the file that asks for the same runs, and what they need."""
 
 from __future__ import annotations
 
 import math
 import shlex
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
-from ..config import flatten
+from ...errors import ArgumentError, ConfigError
+from ..config import Config, differing_keys, find_base, find_config, flatten, load_run_config, load_yaml, merge
+from ..evaluate.analyze.run import AnalysisSettings
+from ..evaluate.numbers.run import NumbersSettings
+from ..evaluate.probe.run import ProbeSettings
 from ..figures.formats import duration, plain
 from ..runs.alike import TOKENIZER
+from ..runs.folder import HARMLESS
 from ..runs.load import COMPARISON_FILE, Comparison, Row, Run, number, run_folder
+from ..runs.matching import Matching
+from ..runs.trials import Tuning
+
+
+def compare_command(file: str, variants: Iterable[str], seeds: Iterable[int], output: Path | None = None) -> str:
+    """``lmzoo compare`` for some variants and seeds, into a folder if one is given."""
+    words = ["lmzoo", "compare", file, "--variants", ",".join(variants), "--seeds", ",".join(map(str, seeds))]
+    return shlex.join(words if output is None else [*words, "--output", str(output)])
+
+
+def comparison_file(place: Path) -> str:
+    """The file that asks for the runs published in a folder: the shipped one where it still does, else their own."""
+    shipped, published = f"configs/compare/{place.name}.yaml", place / COMPARISON_FILE
+    same = find_config(shipped).is_file() and (not published.is_file() or _asks_for(load_yaml(published), shipped))
+    return shipped if same else published.as_posix()
+
+
+def unlike_settings(
+    one: Mapping[str, Any], other: Mapping[str, Any], variants: Iterable[str], keys: Sequence[str]
+) -> list[str]:
+    """The keys by which two comparisons make unlike runs of these variants.
+
+    Args:
+        one: with every base spelt out, as a comparison's folder holds it.
+        other: likewise.
+        variants: that both have.
+        keys: what decides beside the variants.
+    """
+    first, second = (
+        {key: file.get(key) for key in keys} | {"variants": {name: file["variants"][name] or {} for name in variants}}
+        for file in (one, other)
+    )
+    places = ("base", *(f"variants.{name}" for name in variants))
+    return differing_keys(first, second, ignore=[f"{place}.{key}" for place in places for key in HARMLESS])
+
+
+_SETTINGS = {
+    "match": Matching,
+    "tuning": Tuning,
+    "analyze": AnalysisSettings,
+    "numbers_probe": NumbersSettings,
+    "probes": ProbeSettings,
+}
+
+
+def _asks_for(published: Config, shipped: str) -> bool:
+    """Whether the shipped file would make the published runs; what it says of how they are shown does not matter."""
+    path = find_config(shipped)
+    try:
+        raw = load_yaml(path)
+        base = raw.get("base") or {}
+        base = load_run_config(find_base(base, path))[0] if isinstance(base, str) else base
+        variants = {name: merge({}, overrides) for name, overrides in raw["variants"].items()}
+        ours = {
+            "name": raw.get("name") or path.stem,
+            "base": merge(base, raw.get("overrides")),
+            "variants": variants,
+            "lengths": sorted(raw["lengths"]) if raw.get("lengths") else None,
+            **{key: _spelt_out(settings, raw.get(key)) for key, settings in _SETTINGS.items()},
+        }
+    except (ConfigError, ArgumentError, TypeError):  # it asks for nothing that can be made
+        return False
+    if not published["variants"].keys() <= variants.keys():
+        return False
+    theirs = published | {"match": None if published.get("match") == "none" else published.get("match")}
+    return not unlike_settings(ours, theirs, list(published["variants"]), ("name", "base", "lengths", *_SETTINGS))
+
+
+def _spelt_out(settings: Callable[..., Any], given: object) -> Config | None:
+    """What a comparison's file says of one of :data:`_SETTINGS`, with every default; None where it asks for nothing."""
+    if given in (None, False, "none"):
+        return None
+    filled = settings() if given is True else settings(**given) if isinstance(given, Mapping) else settings(given)
+    return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(filled).items()}
 
 
 @dataclass(frozen=True)
@@ -44,18 +124,17 @@ class Repeats:
     def __init__(self, comparison: Comparison) -> None:
         self.comparison = comparison
         runs = {name: [run for run in comparison.finished if run.variant == name] for name in comparison.variants}
-        facts = {name: {**_behind(own), **_needs(own)} for name, own in runs.items()}
-        of_all = [set(one.items()) for name, one in facts.items() if runs[name]]
-        common = set.intersection(*of_all) if of_all else set()
-        self.shared = [fact for fact in next((one for one in facts.values() if one), {}).items() if fact in common]
+        facts = {name: _facts(of_variant) for name, of_variant in runs.items()}
+        known = [of_variant for name, of_variant in facts.items() if runs[name]]
+        self.shared = [fact for fact in (known[0].items() if known else ()) if all(fact in f.items() for f in known)]
         self.rows = [
             Repeat(
                 name,
                 self.command([name]),
-                [(f"seed {run.seed}", self._run(run)) for run in own],
-                [fact for fact in facts[name].items() if fact not in common],
+                [(f"seed {run.seed}", self._run(run)) for run in of_variant],
+                [fact for fact in facts[name].items() if fact not in self.shared],
             )
-            for name, own in runs.items()
+            for name, of_variant in runs.items()
         ]
 
     def command(self, variants: Sequence[str], seeds: Iterable[int] | None = None) -> str:
@@ -65,9 +144,7 @@ class Repeats:
         """
         finished = {run.seed for run in self.comparison.finished if run.variant in variants}
         chosen = sorted(finished) or self.comparison.seeds if seeds is None else seeds
-        file = self.comparison.output / COMPARISON_FILE
-        words = ["lmzoo", "compare", str(file), "--variants", ",".join(variants)]
-        return shlex.join([*words, "--seeds", ",".join(map(str, chosen)), "--output", str(self._again)])
+        return compare_command(str(self.comparison.output / COMPARISON_FILE), variants, chosen, self._again)
 
     @property
     def _again(self) -> Path:
@@ -81,22 +158,24 @@ class Repeats:
         return shlex.join(["lmzoo", "fit", "--config", str(run.folder / "config.yaml"), "--run_dir", str(again)])
 
 
-def _behind(runs: Sequence[Run]) -> dict[str, str]:
+def _facts(runs: Sequence[Run]) -> dict[str, str]:
+    """What stands behind the runs' figures and what they took; nothing that is not known."""
     records = [record for run in runs for record in (run.results or {}).get("records", [])]
-    found = {
-        "commit": _all(_of_passport(record, "commit") for record in records),
-        "versions": _all(_versions(record) for record in records),
-        "tokenizer, SHA-256": _all(_of_passport(record, TOKENIZER) for record in records),
-    }
-    for split in dict.fromkeys(str(record["split"]) for record in records):
-        own = (record for record in records if record["split"] == split)
-        found[f"{split} text, SHA-256"] = _all(_of_passport(record, "text_sha256") for record in own)
-    return {name: value for name, value in found.items() if value}
-
-
-def _needs(runs: Sequence[Run]) -> dict[str, str]:
+    passports: list[Row] = [record.get("passport") or {} for record in records]
+    splits = dict.fromkeys(str(record["split"]) for record in records)
     configs = [flatten(run.config) for run in runs]
-    found = {
+    facts = {
+        "commit": _all(passport.get("commit") for passport in passports),
+        "versions": _all(_versions(passport.get("versions") or {}) for passport in passports),
+        "tokenizer, SHA-256": _all(passport.get(TOKENIZER) for passport in passports),
+        **{
+            f"{split} text, SHA-256": _all(
+                passport.get("text_sha256")
+                for record, passport in zip(records, passports, strict=True)
+                if record["split"] == split
+            )
+            for split in splits
+        },
         "corpus": _all(config.get("data.source") for config in configs),
         "a trained model": _all(config.get("init_from") for config in configs),
         "precision": _all(config.get("trainer.precision") for config in configs),
@@ -104,17 +183,11 @@ def _needs(runs: Sequence[Run]) -> dict[str, str]:
         "time to train a seed": _most(runs, "seconds", duration),
         "on": _all(_machine(run) for run in runs),
     }
-    return {name: value for name, value in found.items() if value}
+    return {name: value for name, value in facts.items() if value}
 
 
-def _of_passport(record: Row, field: str) -> object:
-    return (record.get("passport") or {}).get(field)
-
-
-def _versions(record: Row) -> str:
-    return ", ".join(
-        f"{name} {value}" for name, value in ((record.get("passport") or {}).get("versions") or {}).items()
-    )
+def _versions(versions: Mapping[str, object]) -> str:
+    return ", ".join(f"{name} {version}" for name, version in versions.items())
 
 
 def _machine(run: Run) -> str:

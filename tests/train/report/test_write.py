@@ -9,9 +9,8 @@ from html.parser import HTMLParser
 import pytest
 from lmzoo.train.report.document import build_document
 from lmzoo.train.report.glance import GLANCE
-from lmzoo.train.report.render import terminal_tables
 from lmzoo.train.report.repeat import Repeats
-from lmzoo.train.report.write import write_report
+from lmzoo.train.report.write import terminal_tables, write_report
 from lmzoo.train.runs.load import load_comparison
 from rich.console import Console
 

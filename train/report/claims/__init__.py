@@ -1,6 +1,5 @@
 """What the papers claim, and what our comparisons say of it."""
 
-from .outcome import Outcome
-from .verdicts import verdicts
+from .verdicts import Outcome, verdicts
 
 __all__ = ["Outcome", "verdicts"]

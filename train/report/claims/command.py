@@ -9,9 +9,9 @@ from jsonargparse import ArgumentParser
 
 from ....errors import ConfigError
 from ...arguments import ExampleFormatter, console, say
+from .claim import read_claims, shipped_claims
 from .judge import RULE
 from .publish import publish, verdict_block, write_pictures
-from .read import read_claims, shipped_claims
 from .report import conditions, conditions_table, summary, terminal_table, write_claims
 from .results import Results, holds_results, read_results
 from .verdicts import verdicts

@@ -36,26 +36,17 @@ _NONE_SEEN = "no difference seen, and one of the claimed size excluded"
 _SIZE_EXCLUDED = "one of the claimed size excluded, {} " + _BEFORE_HOLM
 
 
-def on_scale(value: float, unit: str) -> float:
-    """A size of the file as a difference on the scale of the test: of logarithms where it is relative."""
-    return math.log1p(value) if unit == "relative" else value
-
-
-def is_bound(claim: Claim) -> bool:
-    """Whether the size is a bound that the difference has to keep, and not a size that it has to reach."""
-    return claim.direction in ("at_most", "at_least")
+def claimed(claim: Claim) -> float | None:
+    """The claimed difference on the test's scale, of logarithms where it is relative, signed; None without a size."""
+    if claim.size is None:
+        return None
+    size = -claim.size if claim.direction == "lower" else claim.size
+    return math.log1p(size) if claim.unit == "relative" else size
 
 
 def threshold(claim: Claim) -> float:
     """The difference that separates the claimed side from the other: zero, or the bound."""
-    return on_scale(claim.size, claim.unit) if is_bound(claim) and claim.size else 0.0
-
-
-def claimed(claim: Claim) -> float | None:
-    """The claimed difference on the test's scale, signed; None where no size is claimed."""
-    if claim.size is None:
-        return None
-    return on_scale(-claim.size if claim.direction == "lower" else claim.size, claim.unit)
+    return (claimed(claim) or 0.0) if claim.is_bound else 0.0
 
 
 def judge(
@@ -75,7 +66,7 @@ def judge(
     ahead = sign * (mean - zero)
     low, high = sorted(sign * (end - zero) for end in interval)
     differs, alone = adjusted_p < LEVEL, low > 0 or high < 0
-    if is_bound(claim):
+    if claim.is_bound:
         if differs:
             return ("supported", "within the bound") if ahead > -ROUNDING else ("not supported", "beyond the bound")
         return "tie", _BEFORE_HOLM if alone else "the interval contains the bound"

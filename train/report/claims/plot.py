@@ -12,7 +12,7 @@ from ...figures.canvas import Plot, Theme, is_narrow
 from . import words
 from .claim import Paper
 from .judge import claimed
-from .outcome import Outcome
+from .verdicts import Outcome
 
 FILE = "claims.png"
 # shape, size and place in the palette of each verdict, so that colour alone never tells; a tie takes no side

@@ -4,26 +4,23 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
-
-import yaml
 
 from ....errors import ConfigError
-from ...config import differing_keys, find_config, load_yaml
+from ...config import load_yaml
 from ...figures.formats import NONE
 from ...figures.table import md_cell, md_table
-from ...runs.folder import HARMLESS
 from ...runs.load import COMPARISON_FILE
 from ...storage import write_atomically
+from ..repeat import compare_command, comparison_file
 from . import words
-from .outcome import Outcome
 from .plot import claims_plot
 from .report import COLUMNS, NOTE
+from .verdicts import Outcome
 
-# What decides how runs are trained and evaluated; the rest of a comparison's file says how they are shown.
-_SETTINGS = ("base", "match", "tuning", "lengths", "analyze", "numbers_probe", "probes")
+BEGIN, END = "<!-- verdicts: written by `lmzoo claims --publish` -->", "<!-- end of verdicts -->"
+_HEAD = ("Claim", "Paper", "Verdict", "Measured [95 %]", "Claimed", "Seeds", "Again")
 _STARTED_FROM = re.compile(r"runs/(?P<comparison>[^/]+)/(?P<variant>[^/]+)/seed-(?P<seed>\d+|\{seed\})")
 
 
@@ -38,62 +35,22 @@ def commands(outcome: Outcome, claims_file: str) -> list[str]:
     """
     place = Path(outcome.place)
     asked = load_yaml(place / COMPARISON_FILE)
-    variants = words.variants(outcome.claim)
-    seeds = outcome.differences.seeds if outcome.differences else ()
-    return [
-        *_first(asked, variants, seeds, place.parent),
-        _compare(place, variants, seeds),
-        shlex.join(["lmzoo", "claims", claims_file, "--runs", f"runs/{asked['name']}"]),
-    ]
-
-
-def comparison_file(place: Path) -> str:
-    """The file that asks for the runs published in a folder: the shipped one where it still does, else their own."""
-    shipped = f"configs/compare/{place.name}.yaml"
-    return shipped if _asks_for_the_same(shipped, place) else (place / COMPARISON_FILE).as_posix()
-
-
-def _compare(place: Path, variants: Iterable[str], seeds: Iterable[int]) -> str:
-    chosen = ["--variants", ",".join(variants), "--seeds", ",".join(map(str, seeds))]
-    return shlex.join(["lmzoo", "compare", comparison_file(place), *chosen])
-
-
-def _first(asked: dict[str, Any], variants: Sequence[str], seeds: Sequence[int], published: Path) -> list[str]:
-    """The commands that train what these variants started from, as far as that was a run of a comparison."""
-    wanted: dict[str, dict[str, set[Any]]] = {}
+    variants = outcome.claim.variants
+    before: dict[str, tuple[set[str], set[int]]] = {}  # by comparison: the variants and seeds that runs started from
     for name in variants:
         origin = (asked["variants"][name] or {}).get("init_from") or asked["base"].get("init_from")
-        if origin and (match := _STARTED_FROM.fullmatch(str(origin))):
-            one = wanted.setdefault(match["comparison"], {"variants": set(), "seeds": set()})
-            one["variants"].add(match["variant"])
-            one["seeds"].update([int(match["seed"])] if match["seed"].isdecimal() else seeds)
-    return [_compare(published / name, sorted(one["variants"]), sorted(one["seeds"])) for name, one in wanted.items()]
-
-
-def _asks_for_the_same(shipped: str, folder: Path) -> bool:
-    from ...compare.comparison import read_comparison
-
-    if not find_config(shipped).is_file():
-        return False
-    if not (folder / COMPARISON_FILE).is_file():
-        return True  # nothing of that comparison was published
-    there = load_yaml(folder / COMPARISON_FILE)
-    try:
-        ours = yaml.safe_load(yaml.safe_dump(read_comparison(shipped).as_yaml()))
-    except ConfigError:
-        return False
-    known = {name: ours["variants"].get(name) for name in there["variants"]}
-    first, second = (
-        {key: one.get(key) for key in _SETTINGS} | {"variants": variants, "name": one["name"]}
-        for one, variants in ((ours, known), (there, there["variants"]))
-    )
-    places = ("base", *(f"variants.{name}" for name in known))
-    return not differing_keys(first, second, ignore=[f"{place}.{key}" for place in places for key in HARMLESS])
-
-
-BEGIN, END = "<!-- verdicts: written by `lmzoo claims --publish` -->", "<!-- end of verdicts -->"
-
-_HEAD = ("Claim", "Paper", "Verdict", "Measured [95 %]", "Claimed", "Seeds", "Again")
+        if match := _STARTED_FROM.fullmatch(str(origin)):
+            of_variants, of_seeds = before.setdefault(match["comparison"], (set(), set()))
+            of_variants.add(match["variant"])
+            of_seeds.update([int(match["seed"])] if match["seed"].isdecimal() else outcome.seeds)
+    return [
+        *(
+            compare_command(comparison_file(place.parent / name), sorted(of_variants), sorted(of_seeds))
+            for name, (of_variants, of_seeds) in before.items()
+        ),
+        compare_command(comparison_file(place), variants, outcome.seeds),
+        shlex.join(["lmzoo", "claims", claims_file, "--runs", f"runs/{asked['name']}"]),
+    ]
 
 
 def publish(file: Path, block: str) -> None:
@@ -112,7 +69,7 @@ def publish(file: Path, block: str) -> None:
 
 def write_pictures(folder: Path, outcomes: Sequence[Outcome]) -> None:
     """``decided.png`` and ``decided-dark.png``: the claims with a verdict; without any, none."""
-    decided = [outcome for outcome in outcomes if outcome.verdict != "not tested"]
+    decided = [outcome for outcome in outcomes if outcome.decided]
     light, dark = folder / "decided.png", folder / "decided-dark.png"
     if decided:
         plot = claims_plot(decided)
@@ -121,14 +78,6 @@ def write_pictures(folder: Path, outcomes: Sequence[Outcome]) -> None:
     else:
         light.unlink(missing_ok=True)
         dark.unlink(missing_ok=True)
-
-
-def published_block(file: Path) -> str:
-    """What stands between the marks of a Markdown file now."""
-    found = re.search(f"{re.escape(BEGIN)}\n(.*?)\n{re.escape(END)}", file.read_text(encoding="utf-8"), re.DOTALL)
-    if found is None:
-        raise ConfigError(f"expected the lines {BEGIN} and {END}", place=str(file))
-    return found[1].strip("\n")
 
 
 def verdict_block(
@@ -140,44 +89,29 @@ def verdict_block(
         outcomes: of all claims.
         files: claims file -> how it is typed in a command.
         details: folder of ``claims.md`` and of the pictures, relative to the README.
-        conditions: rows of :func:`.conditions.conditions`: how the runs were trained.
+        conditions: rows of :func:`.report.conditions`: how the runs were trained.
     """
-    decided = [outcome for outcome in outcomes if outcome.verdict != "not tested"]
+    n, decided = len(outcomes), [outcome for outcome in outcomes if outcome.decided]
+    page = f"[{details}/claims.md]({details}/claims.md)"
     if not decided:
-        return f"None of {len(outcomes)} claims is decided yet: {_undecided(outcomes, details)}"
-    lines = md_table(_HEAD, [_cells(outcome, files[outcome.paper.file]) for outcome in decided])
+        measured = sum(outcome.differences is not None for outcome in outcomes)
+        few = f"{measured} were measured, but with too few seeds for a verdict. Their figures: {page}."
+        return f"None of {n} claims is decided yet: {few if measured else 'no comparison has been published.'}"
     picture = (
         f'<picture><source media="(prefers-color-scheme: dark)" srcset="{details}/decided-dark.png">'
         f'<img width="560" alt="Differences with their intervals, and what was claimed." src="{details}/decided.png">'
         "</picture>\n\nMean difference to the baseline with its 95 % interval over seeds; a diamond is what was "
         "claimed, the upright line no difference. Every row has a scale of its own."
     )
-    rest = len(outcomes) - len(decided)
-    said = f"Of {len(outcomes)} claims: {words.counts(outcomes)}."
-    return "\n\n".join(
-        [
-            f"{said} The rule, the figures of all {len(outcomes)} and why {rest} are not tested: "
-            f"[{details}/claims.md]({details}/claims.md).",
-            picture,
-            lines,
-            *([NOTE, md_table(COLUMNS, [list(map(md_cell, row)) for row in conditions])] if conditions else []),
-        ]
-    )
-
-
-def _undecided(outcomes: Sequence[Outcome], details: str) -> str:
-    measured = [outcome for outcome in outcomes if outcome.differences is not None]
-    if not measured:
-        return "no comparison has been published."
-    return (
-        f"{len(measured)} were measured, but with too few seeds for a verdict. Their figures: "
-        f"[{details}/claims.md]({details}/claims.md)."
-    )
+    said = f"Of {n} claims: {words.counts(outcomes)}. The rule, the figures of all {n} and why {n - len(decided)} are"
+    table = md_table(_HEAD, [_cells(outcome, files[outcome.paper.file]) for outcome in decided])
+    trained = [NOTE, md_table(COLUMNS, [list(map(md_cell, row)) for row in conditions])] if conditions else []
+    return "\n\n".join([f"{said} not tested: {page}.", picture, table, *trained])
 
 
 def _cells(outcome: Outcome, claims_file: str) -> list[str]:
     paper = f"[{outcome.paper.file}](https://arxiv.org/abs/{outcome.paper.arxiv})"
-    seeds = ", ".join(map(str, outcome.differences.seeds)) if outcome.differences else NONE
+    seeds = ", ".join(map(str, outcome.seeds)) if outcome.differences else NONE
     again = "<br>".join(f"`{md_cell(command)}`" for command in commands(outcome, claims_file))
     shown = (outcome.claim.sentence, words.difference(outcome), words.claim_in_figures(outcome.claim))
     sentence, measured, claimed = map(md_cell, shown)

@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from rich.markup import escape
-from rich.table import Table
+from rich.table import Column, Table
 
 from ...figures.formats import NONE
 from ...figures.table import md_cell, md_table
 from ...runs.alike import TOKENIZER
+from ...runs.load import Comparison, Row
 from ...runs.matching import Matching
+from ...runs.rows import RECORDS
 from ...runs.trials import Tuning
 from ...storage import write_atomically
 from . import words
 from .judge import RULE
-from .outcome import Outcome
 from .plot import claims_plot
-from .results import Results, Row
+from .results import Results
+from .verdicts import Outcome
 
 COLUMNS = ("Comparison", "Text", "Parameters", "Trained on", "Windows", "Precision", "Made equal", "Learning rate")
 
@@ -35,69 +37,55 @@ def conditions(outcomes: Sequence[Outcome], results: Sequence[Results]) -> list[
     wanted: dict[str, set[str]] = {}
     for outcome in outcomes:
         if outcome.differences is not None:
-            wanted.setdefault(outcome.claim.comparison, set()).update(words.variants(outcome.claim))
-    return [_row(one, wanted[one.name]) for one in sorted(results, key=lambda one: one.name) if one.name in wanted]
+            wanted.setdefault(outcome.claim.comparison, set()).update(outcome.claim.variants)
+    measured = sorted((found for found in results if found.name in wanted), key=lambda found: found.name)
+    return [_conditions(found, wanted[found.name]) for found in measured]
 
 
-def _row(results: Results, variants: Iterable[str]) -> tuple[str, ...]:
+def _conditions(results: Results, variants: Collection[str]) -> tuple[str, ...]:
     # the precision of an extrapolation is its own, and not that of training
-    records = [row for row in results.records if row["variant"] in variants and "intervention" not in row]
-    cards = [row.get("passport") or {} for row in records]
+    rows = [row for row in results.rows[RECORDS] if row["variant"] in variants and "intervention" not in row]
+    texts = [
+        f"{row['corpus']}, detokenised" if row.get("detokenize") else str(row["corpus"])
+        for row in rows
+        if "corpus" in row
+    ]
+    further = [bool(row.get("init_from")) for row in rows]
+    runs: list[Row] = [row.get("run") or {} for row in rows]
+    trained = _numbers(run.get("train_tokens") for run in runs)
+    if trained != NONE:
+        trained += " tokens"
+        trained += ", from a trained model" if all(further) else ", some from a trained model" if any(further) else ""
+    same = [what for what in ("steps", "train_tokens") if len({run.get(what) for run in runs}) == 1 and what in runs[0]]
+    equal = " and ".join(what.removeprefix("train_") for what in same)
+    if equal and len({row.get(TOKENIZER) for row in rows}) > 1:
+        equal += " of unlike tokenizers"
+    solved = Matching(**results.asked.match).describe() if results.asked and results.asked.match else ""
     return (
         results.name,
-        _each(_text(card) for card in cards if "corpus" in card),
-        _numbers(card.get("parameters") for card in cards),
-        _trained(records, cards),
-        _numbers(card.get("train_length") for card in cards),
-        _each(str(card["dtype"]) for card in cards if "dtype" in card),
-        _made_equal(results, records, cards),
-        _learning_rate(results, variants),
+        _each(texts),
+        _numbers(row.get("parameters") for row in rows),
+        trained,
+        _numbers(row.get("train_length") for row in rows),
+        _each(str(row["dtype"]) for row in rows if "dtype" in row),
+        ", ".join(filter(None, [equal, solved])) or NONE,
+        _learning_rate(results.asked, variants) if results.asked else NONE,
     )
 
 
-def _text(card: Row) -> str:
-    return f"{card['corpus']}, detokenised" if card.get("detokenize") else str(card["corpus"])
-
-
-def _trained(records: Sequence[Row], cards: Sequence[Row]) -> str:
-    amount = _numbers((row.get("run") or {}).get("train_tokens") for row in records)
-    if amount == NONE:
-        return NONE
-    further = [bool(card.get("init_from")) for card in cards]
-    start = "from a trained model" if all(further) else "some from a trained model" if any(further) else ""
-    return ", ".join(filter(None, [f"{amount} tokens", start]))
-
-
-def _made_equal(results: Results, records: Sequence[Row], cards: Sequence[Row]) -> str:
-    """What the runs have as much of as each other, and what the comparison solved for."""
-    runs = [row.get("run") or {} for row in records]
-    same = [what for what in ("steps", "train_tokens") if len({run.get(what) for run in runs}) == 1 and what in runs[0]]
-    equal = " and ".join(what.removeprefix("train_") for what in same)
-    if equal and len({card.get(TOKENIZER) for card in cards}) > 1:
-        equal += " of unlike tokenizers"
-    solved = Matching(**results.asked.match).describe() if results.asked and results.asked.match else ""
-    return ", ".join(filter(None, [equal, solved])) or NONE
-
-
-def _learning_rate(results: Results, variants: Iterable[str]) -> str:
-    if results.asked is None:
-        return NONE
-    if results.asked.tuning:
-        rates = Tuning(**results.asked.tuning).learning_rates
-        return f"each variant's best of {', '.join(f'{rate:g}' for rate in rates)}"
-    runs = [run for run in results.asked.finished if run.variant in variants]
-    given = ((run.config.get("model") or {}).get("learning_rate") for run in runs)
-    found = sorted({rate for rate in given if rate is not None})
-    if not found:
-        return NONE
-    return f"{found[0]:g} for all" if len(found) == 1 else f"{found[0]:g} to {found[-1]:g}, not tuned"
+def _learning_rate(comparison: Comparison, variants: Collection[str]) -> str:
+    if comparison.tuning:
+        return f"each variant's best of {_each(f'{rate:g}' for rate in Tuning(**comparison.tuning).learning_rates)}"
+    models = [run.config.get("model") or {} for run in comparison.finished if run.variant in variants]
+    rates = sorted({model["learning_rate"] for model in models if model.get("learning_rate") is not None})
+    if len(rates) > 1:
+        return f"{rates[0]:g} to {rates[-1]:g}, not tuned"
+    return f"{rates[0]:g} for all" if rates else NONE
 
 
 def _numbers(values: Iterable[Any]) -> str:
-    known = sorted({int(value) for value in values if value is not None})
-    if not known:
-        return NONE
-    return f"{known[0]:,}" if len(known) == 1 else f"{known[0]:,} to {known[-1]:,}"
+    known = [int(value) for value in values if value is not None]
+    return " to ".join(f"{value:,}" for value in sorted({min(known), max(known)})) if known else NONE
 
 
 def _each(values: Iterable[str]) -> str:
@@ -138,9 +126,7 @@ def markdown(outcomes: Sequence[Outcome], picture: str, conditions: Sequence[Seq
 
 def terminal_table(outcomes: Sequence[Outcome]) -> Table:
     """A row a claim: its sentence and verdict, and the figures that decided it."""
-    table = Table(title="Claims", title_justify="left", show_lines=True)
-    for column in ("Claim", "Verdict", "Figures"):
-        table.add_column(column)
+    table = Table("Claim", "Verdict", "Figures", title="Claims", title_justify="left", show_lines=True)
     for outcome in outcomes:
         style = _STYLES[outcome.verdict]
         name = f"[bold]{escape(outcome.paper.file)}[/bold]: {escape(outcome.claim.sentence)}"
@@ -151,9 +137,9 @@ def terminal_table(outcomes: Sequence[Outcome]) -> Table:
 
 def conditions_table(conditions: Sequence[Sequence[str]]) -> Table:
     """How the runs behind the verdicts were trained."""
-    table = Table(title="How the runs were trained", title_justify="left", caption=NOTE, caption_justify="left")
-    for column in COLUMNS:
-        table.add_column(column, overflow="fold")
+    columns = [Column(column, overflow="fold") for column in COLUMNS]
+    title = "How the runs were trained"
+    table = Table(*columns, title=title, title_justify="left", caption=NOTE, caption_justify="left")
     for row in conditions:
         table.add_row(*map(escape, row))
     return table

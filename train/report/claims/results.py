@@ -2,57 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from ....errors import ConfigError
 from ...config import load_yaml
 from ...runs.evaluation_files import NUMBERS_FILE, PROBES_FILE
-from ...runs.load import ANALYSIS_FILE, COMPARISON_FILE, Comparison, Fates, fates_of, load_comparison
+from ...runs.load import ANALYSIS_FILE, COMPARISON_FILE, Comparison, Fates, Row, fates_of, load_comparison
 from ...runs.rows import RECORDS, extra_rows, record_rows
 from ...storage import read_lines
 
-Row = dict[str, Any]
+_FILES = (RECORDS, ANALYSIS_FILE, NUMBERS_FILE, PROBES_FILE.name)
 
 
 @dataclass(frozen=True)
 class Results:
-    """One comparison's records, a mapping each with ``variant`` and ``seed``.
+    """One comparison's records.
 
     Attributes:
         name: of the comparison.
         place: the folder they are from.
-        records: perplexities, also of extrapolations, with passports and what the run cost.
-        analysis, numbers, probes: of ``lmzoo analyze``, ``lmzoo numbers`` and ``lmzoo probe``.
+        rows: by the report's file that holds them; each with its variant and seed, and its passport's fields beside it.
         fates: what became of each run that was asked for; not known where there are JSON Lines alone.
         asked: the comparison they are of; None where there are JSON Lines alone.
     """
 
     name: str
     place: Path
-    records: list[Row]
-    analysis: list[Row]
-    numbers: list[Row]
-    probes: list[Row]
-    fates: Fates = field(default_factory=dict, kw_only=True)
-    asked: Comparison | None = field(default=None, kw_only=True)
+    rows: Mapping[str, list[Row]]
+    fates: Fates = field(default_factory=dict)
+    asked: Comparison | None = None
 
 
 def results_of(comparison: Comparison) -> Results:
     """The records of a comparison's finished runs."""
-    extra = extra_rows(comparison)
-    return Results(
-        comparison.name,
-        comparison.output,
-        record_rows(comparison),
-        extra[ANALYSIS_FILE],
-        extra[NUMBERS_FILE],
-        extra[PROBES_FILE.name],
-        fates=fates_of(comparison),
-        asked=comparison,
-    )
+    rows = {RECORDS: record_rows(comparison), **extra_rows(comparison)}
+    return Results(comparison.name, comparison.output, _flat(rows), fates_of(comparison), comparison)
 
 
 def read_results(folders: Sequence[str | Path]) -> list[Results]:
@@ -66,16 +52,15 @@ def read_results(folders: Sequence[str | Path]) -> list[Results]:
     Raises:
         ConfigError: a folder is none of these, or a file in it cannot be read.
     """
-    found: dict[Path, Results] = {}
+    read: dict[Path, Results] = {}
     for folder in map(Path, folders):
-        own = _read(folder)
-        below = [] if own or not folder.is_dir() else [_read(inner) for inner in sorted(folder.iterdir())]
-        several = [one for one in (own, *below) if one is not None]
-        if not several:
+        inner = sorted(folder.iterdir()) if folder.is_dir() and not holds_results(folder) else [folder]
+        holding = list(filter(holds_results, inner))
+        if not holding:
             what = "no such folder" if not folder.is_dir() else f"it holds no {COMPARISON_FILE} and no {RECORDS}"
             raise ConfigError(f"expected a comparison's runs or its report's JSON Lines: {what}", place=str(folder))
-        found |= {one.place.resolve(): one for one in several}
-    return list(found.values())
+        read |= {place.resolve(): _read(place) for place in holding}
+    return list(read.values())
 
 
 def holds_results(folder: Path) -> bool:
@@ -83,20 +68,19 @@ def holds_results(folder: Path) -> bool:
     return (folder / COMPARISON_FILE).is_file() or (folder / RECORDS).is_file()
 
 
-def _read(folder: Path) -> Results | None:
-    if not holds_results(folder):
-        return None
+def _read(folder: Path) -> Results:
     if (folder / COMPARISON_FILE).is_file():
         return results_of(load_comparison(folder))
-    rows = [read_lines(folder / name) for name in (RECORDS, ANALYSIS_FILE, NUMBERS_FILE, PROBES_FILE.name)]
-    for name, of_file in zip((RECORDS, ANALYSIS_FILE, NUMBERS_FILE, PROBES_FILE.name), rows, strict=True):
-        if any("variant" not in row or "seed" not in row for row in of_file):
+    rows = {name: read_lines(folder / name) for name in _FILES}
+    for name in _FILES:
+        if any("variant" not in row or "seed" not in row for row in rows[name]):
             raise ConfigError("expected the variant and the seed in every line", place=str(folder / name))
-    return Results(_name(folder), folder, *rows)
+    name = folder.resolve().name
+    if folder.name == "report":
+        file = folder.parent / COMPARISON_FILE
+        name = str(load_yaml(file)["name"]) if file.is_file() else folder.resolve().parent.name
+    return Results(name, folder, _flat(rows))
 
 
-def _name(folder: Path) -> str:
-    if folder.name != "report":
-        return folder.resolve().name
-    file = folder.parent / COMPARISON_FILE
-    return str(load_yaml(file)["name"]) if file.is_file() else folder.resolve().parent.name
+def _flat(rows: Mapping[str, list[Row]]) -> dict[str, list[Row]]:
+    return {name: [{**(row.get("passport") or {}), **row} for row in of_file] for name, of_file in rows.items()}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 
 from ...figures.formats import NONE, bracketed, p_value, signed
@@ -10,7 +11,7 @@ from ...figures.table import percent_digits, ratio_percent
 from .claim import Claim
 from .judge import Verdict, claimed
 from .metrics import METRICS
-from .outcome import Outcome
+from .verdicts import Outcome
 
 VERDICTS: tuple[Verdict, ...] = ("supported", "not supported", "tie", "not tested")
 """In the order in which they are shown."""
@@ -20,13 +21,13 @@ _BOUNDS = {"at_most": "at most", "at_least": "at least"}
 
 def decided_first(outcomes: Sequence[Outcome]) -> list[Outcome]:
     """Those with a verdict before those that are not tested, each in the order given."""
-    return sorted(outcomes, key=lambda outcome: outcome.verdict == "not tested")
+    return sorted(outcomes, key=lambda outcome: not outcome.decided)
 
 
 def counts(outcomes: Sequence[Outcome]) -> str:
     """How many have which verdict: ``2 supported, 1 tie``."""
-    found = {word: sum(outcome.verdict == word for outcome in outcomes) for word in VERDICTS}
-    return ", ".join(f"{n} {word}" for word, n in found.items() if n)
+    found = Counter(outcome.verdict for outcome in outcomes)
+    return ", ".join(f"{found[word]} {word}" for word in VERDICTS if found[word])
 
 
 def difference(outcome: Outcome) -> str:
@@ -54,7 +55,7 @@ def claim_in_figures(claim: Claim) -> str:
 
 def tests(outcome: Outcome) -> str:
     """The p-values and the seeds; empty where nothing was tested."""
-    if outcome.verdict == "not tested" or outcome.differences is None:
+    if not outcome.decided or outcome.differences is None:
         return ""
     if outcome.differences.sd == 0:
         return f"{outcome.differences.n} seeds, which all say the same"
@@ -88,11 +89,6 @@ def decided_by(claim: Claim) -> str:
         return ""
     against = f" against {claim.baseline}" if claim.baseline else ""
     return f"{claim.comparison}: {claim.variant}{against}"
-
-
-def variants(claim: Claim) -> list[str]:
-    """The variants whose runs decide, the baseline first."""
-    return [name for name in (claim.baseline, claim.variant) if name]
 
 
 def sentence(outcome: Outcome) -> str:

@@ -8,8 +8,8 @@ from dataclasses import replace
 import pytest
 import yaml
 from lmzoo.train.figures.statistics.paired import paired
+from lmzoo.train.report.claims.claim import read_claims, shipped_claims
 from lmzoo.train.report.claims.publish import verdict_block
-from lmzoo.train.report.claims.read import read_claims, shipped_claims
 from lmzoo.train.report.claims.report import COLUMNS, conditions, markdown
 from lmzoo.train.report.claims.results import read_results
 from lmzoo.train.report.claims.verdicts import verdicts

@@ -14,18 +14,17 @@ from lmzoo.errors import ConfigError
 from lmzoo.train.cli import main
 from lmzoo.train.compare.comparison import read_comparison
 from lmzoo.train.figures.statistics.paired import paired
+from lmzoo.train.report.claims.claim import read_claims, shipped_claims
 from lmzoo.train.report.claims.publish import (
     BEGIN,
     END,
     commands,
-    comparison_file,
     publish,
-    published_block,
     verdict_block,
 )
-from lmzoo.train.report.claims.read import read_claims, shipped_claims
 from lmzoo.train.report.claims.results import read_results
 from lmzoo.train.report.claims.verdicts import verdicts
+from lmzoo.train.report.repeat import comparison_file
 
 
 @pytest.fixture
@@ -114,7 +113,7 @@ def test_figures_of_one_seed_are_counted_and_not_shown_as_verdicts():
     )
 
 
-def test_publishing_changes_nothing_outside_of_the_marks(tmp_path):
+def test_publishing_changes_nothing_outside_of_the_marks(published_block, tmp_path):
     file = tmp_path / "README.md"
     file.write_text(f"# Title\n\n{BEGIN}\nold\n{END}\n\nThe end.\n")
     for _ in range(2):
@@ -144,7 +143,7 @@ def test_the_output_has_to_lie_where_the_readme_can_link_to_it(results, tmp_path
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
-def test_the_printed_commands_make_the_same_row(lmzoo_in, corpus, tmp_path):
+def test_the_printed_commands_make_the_same_row(lmzoo_in, corpus, published_block, tmp_path):
     """From runs to records, to a README, and by the commands printed there from nothing to the same figures."""
     tiny = {
         "model": {"d_model": 16, "n_layers": 1, "n_heads": 2},

@@ -1,7 +1,7 @@
 import pytest
 import yaml
 from lmzoo.errors import ConfigError
-from lmzoo.train.report.claims.read import read_claims
+from lmzoo.train.report.claims.claim import read_claims
 
 
 @pytest.fixture
