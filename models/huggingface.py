@@ -1,4 +1,4 @@
-"""The decoder as a Hugging Face causal language model: saving, loading, ``generate()``."""
+"""The decoder as a Hugging Face causal language model: its configuration, saving, loading and ``generate()``."""
 
 from __future__ import annotations
 
@@ -27,29 +27,7 @@ from ..layers.common.part import Part, defines
 from ..layers.loss.loss import mean
 from .decoder import Block, Decoder
 
-
-class BreakTies(LogitsProcessor):
-    """Among tokens of equal, highest logit lets the one with the highest count win, then the lowest id.
-
-    The other tied ones are lowered by the smallest step that floating point knows, everything else stays as it is.
-    Decoding takes the first of equal logits, so without this a codebook head, whose tokens share logits, would always
-    generate the token of the lowest id.
-
-    Args:
-        counts: (V,) integers, how often each token is a label in the training data.
-    """
-
-    def __init__(self, counts: Tensor) -> None:
-        self.counts = counts
-
-    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
-        """Scores (B, V) with a single highest entry a row."""
-        tied = scores == scores.amax(-1, keepdim=True)
-        counts = self.counts.to(scores.device)
-        chosen = torch.where(tied, counts, -1).argmax(-1, keepdim=True)
-        others = tied.scatter(-1, chosen, False)
-        return torch.where(others, torch.nextafter(scores, scores.new_tensor(-torch.inf)), scores)
-
+_IGNORED_LABEL = -100
 
 _ARGUMENTS = (
     "vocab_size",
@@ -109,9 +87,6 @@ class LMZooConfig(PreTrainedConfig):
     def decoder_arguments(self) -> dict[str, Any]:
         """What :meth:`Decoder.from_config` takes."""
         return {name: getattr(self, name) for name in _ARGUMENTS if getattr(self, name) is not None}
-
-
-_IGNORED_LABEL = -100
 
 
 class LMZooForCausalLM(PreTrainedModel, GenerationMixin):
@@ -356,6 +331,29 @@ class LMZooForCausalLM(PreTrainedModel, GenerationMixin):
 
     def _init_weights(self, module: Any) -> None:
         """The decoder has initialised itself."""
+
+
+class BreakTies(LogitsProcessor):
+    """Among tokens of equal, highest logit lets the one with the highest count win, then the lowest id.
+
+    The other tied ones are lowered by the smallest step that floating point knows, everything else stays as it is.
+    Decoding takes the first of equal logits, so without this a codebook head, whose tokens share logits, would always
+    generate the token of the lowest id.
+
+    Args:
+        counts: (V,) integers, how often each token is a label in the training data.
+    """
+
+    def __init__(self, counts: Tensor) -> None:
+        self.counts = counts
+
+    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
+        """Scores (B, V) with a single highest entry a row."""
+        tied = scores == scores.amax(-1, keepdim=True)
+        counts = self.counts.to(scores.device)
+        chosen = torch.where(tied, counts, -1).argmax(-1, keepdim=True)
+        others = tied.scatter(-1, chosen, False)
+        return torch.where(others, torch.nextafter(scores, scores.new_tensor(-torch.inf)), scores)
 
 
 def _refuse_pickles(path: Any, subfolder: str, use_safetensors: bool | None) -> None:

@@ -1,4 +1,4 @@
-"""Which keys each query row may see: the one place that knows about causality, padding and windows."""
+"""Which keys each query row may see, and how many: the one place that knows of causality, padding and windows."""
 
 from __future__ import annotations
 

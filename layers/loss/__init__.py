@@ -1,1 +1,1 @@
-"""Losses: what a token's negative log-likelihood weighs."""
+"""Losses: what a token's negative log-likelihood weighs. Power-Law Decay is in ``power_law_decay.py``."""

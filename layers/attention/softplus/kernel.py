@@ -13,6 +13,9 @@ from ..strips import Strip, Strips
 
 ACTIVATIONS = ("softplus", "exp", "sigmoid", "relu")
 
+# Beyond this, log and exp are faster than so many passes.
+_LARGEST_INTEGER = 64
+
 _LOG2_E = 1.0 / math.log(2.0)
 
 
@@ -143,10 +146,6 @@ def gradients(
             strip.write(rows_of_dquery, strip.times_key(ds))
             strip.add_transposed_product(dkeys, ds, strip.query)
     return dquery, dkey, dvalue, dpower.to(query.dtype)
-
-
-# Beyond this, log and exp are faster than so many passes.
-_LARGEST_INTEGER = 64
 
 
 class Powers:
