@@ -177,9 +177,11 @@ def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 def differing_keys(one: Mapping[str, Any], other: Mapping[str, Any], ignore: Iterable[str] = ()) -> list[str]:
     """Keys whose values differ between two configurations; a prefix in ``ignore`` leaves out all below it.
 
-    An empty mapping, such as the ``init_args`` of a part with its defaults, is as good as none.
+    The empty ``init_args`` of a part with its defaults are as good as none.
     """
-    a, b = ({k: v for k, v in flatten(config).items() if v != {}} for config in (one, other))
+    a, b = (
+        {k: v for k, v in flatten(config).items() if v != {} or not k.endswith("init_args")} for config in (one, other)
+    )
     missing = object()
     skip = tuple(ignore)
     return sorted(
