@@ -40,7 +40,7 @@ class Head(Part):
     needs_trained_model: str | None = None
     """Why training can begin only from a trained model, and what else to choose; None where it can begin without."""
 
-    tie_counts: Tensor | None = None
+    tie_counts: Tensor | None
     """(V,) integers: greedy generation takes the token with the highest count among those of equal, highest logit.
 
     None leaves it the lowest id.
@@ -63,6 +63,8 @@ class Head(Part):
         require(vocab_size >= 1, "vocab_size", "an integer of at least 1", vocab_size)
         self.d_model = d_model
         self.vocab_size = vocab_size
+        # not a default of the class, which would leave a head no buffer of this name
+        self.register_buffer("tie_counts", None, persistent=False)
 
     @abstractmethod
     def forward(self, hidden: Tensor) -> Tensor:

@@ -9,7 +9,17 @@ from pathlib import Path
 import pytest
 import torch
 from lmzoo.errors import ArgumentError
-from lmzoo.layers import Attention, CorpusStatistics, Head, Loss, Position, PowerLawDecay, SoftmaxAttention, SwiGLU
+from lmzoo.layers import (
+    Attention,
+    CorpusStatistics,
+    Head,
+    LinearHead,
+    Loss,
+    Position,
+    PowerLawDecay,
+    SoftmaxAttention,
+    SwiGLU,
+)
 from lmzoo.layers.common.part import Part, defines, keeps
 from lmzoo.layers.testing import SLOTS, try_promise
 from lmzoo.models import Decoder, describe
@@ -75,6 +85,22 @@ def test_a_part_defines_a_hook_with_or_without_the_base() -> None:
     SoftmaxAttention(8, 2).use_corpus(CorpusStatistics(torch.ones(3)))
     decoder = Decoder(11, 8, 1, 2, feed_forward=Duck, init_std=0.5)
     assert decoder.blocks[0].feed_forward.weight.tolist() == [0.5] * 8
+
+
+class Counting(LinearHead):
+    """Keeps its counts in a buffer, as what is learned from a corpus is to be kept."""
+
+    def __init__(self, d_model: int, vocab_size: int) -> None:
+        super().__init__(d_model, vocab_size)
+        self.register_buffer("tie_counts", torch.arange(vocab_size))
+
+
+def test_the_counts_for_ties_may_be_a_buffer() -> None:
+    assert LinearHead(4, 3).tie_counts is None
+    assert list(LinearHead(4, 3).state_dict()) == ["weight"]
+    head = Counting(4, 3)
+    assert head.tie_counts.tolist() == [0, 1, 2]
+    assert head.state_dict()["tie_counts"].tolist() == [0, 1, 2]
 
 
 class Forgetful(Position):
