@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -189,6 +189,11 @@ def differing_keys(one: Mapping[str, Any], other: Mapping[str, Any], ignore: Ite
         for k in a.keys() | b.keys()
         if a.get(k, missing) != b.get(k, missing) and not any(k == s or k.startswith(s + ".") for s in skip)
     )
+
+
+def first_of(keys: Sequence[str], most: int = 8) -> str:
+    """The first keys of a list, and how many more there are, as a message shows them."""
+    return ", ".join(keys[:most]) + (f" and {len(keys) - most} more" if len(keys) > most else "")
 
 
 def write_yaml(path: str | os.PathLike[str], config: Mapping[str, Any]) -> None:

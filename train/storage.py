@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import math
 import os
@@ -81,6 +82,34 @@ def write_records(file: Path, records: Iterable[Record]) -> None:
 
 def _line(record: Record) -> str:
     return json.dumps(finite(record), allow_nan=False) + "\n"
+
+
+@contextlib.contextmanager
+def held(folder: Path, refusal: ConfigError) -> Iterator[None]:
+    """Hold a folder, which is made if need be, so that two processes never write into it at once.
+
+    Raises:
+        ConfigError: ``refusal``, where another process holds it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise refusal from None
+        yield
+
+
+def is_held(folder: Path) -> bool:
+    """Whether a process holds the folder, on this machine or, where it is shared with locks, on another one."""
+    try:
+        with (folder / ".lock").open("r+") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
+    return False
 
 
 def finite(value: Any) -> Any:

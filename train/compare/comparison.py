@@ -15,6 +15,7 @@ from ..config import (
     differing_keys,
     find_base,
     find_config,
+    first_of,
     load_run_config,
     load_yaml,
     load_yaml_with_places,
@@ -295,7 +296,7 @@ def _refuse_other(run: PlannedRun, ignore: Sequence[str]) -> None:
     """Raise :class:`ConfigError` if the run's folder holds one of another configuration."""
     keys = differing_keys(load_yaml(run.folder / "config.yaml"), run.config, ignore=ignore)
     if keys:
-        shown = ", ".join(keys[:8]) + (f" and {len(keys) - 8} more" if len(keys) > 8 else "")
+        shown = first_of(keys)
         raise ConfigError(
             f"{run.folder} holds a run of another configuration (differs in {shown}). Runs of different "
             "configurations never share a report: give another --output, or move this folder away"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import math
 import signal
@@ -20,6 +19,7 @@ from ..config import write_yaml
 from ..figures.formats import NONE, clock
 from ..runs.folder import RunFolder
 from ..runs.load import Run, load_run
+from ..storage import held
 from .comparison import PlannedRun
 from .display import Display
 from .executors import Executor, LocalExecutor, Work, needs_of
@@ -223,15 +223,7 @@ def ended_by_signals() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-@contextlib.contextmanager
-def sole_user(output: Path) -> Iterator[None]:
+def sole_user(output: Path) -> contextlib.AbstractContextManager[None]:
     """Hold the folder, so that two comparisons never write into it at once. Raises ConfigError if another holds it."""
-    output.mkdir(parents=True, exist_ok=True)
-    with (output / ".lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise ConfigError(
-                f"another comparison is running in {output}; wait for it, or give another --output"
-            ) from None
-        yield
+    message = f"another comparison is running in {output}; wait for it, or give another --output"
+    return held(output, ConfigError(message))

@@ -10,7 +10,7 @@ from pathlib import Path, PureWindowsPath
 from typing import Any
 
 from ...errors import ConfigError
-from ..config import load_yaml, write_yaml
+from ..config import first_of, load_yaml, write_yaml
 from ..figures.formats import listed
 from ..runs.evaluation_files import identity
 from ..runs.load import (
@@ -200,7 +200,7 @@ def _merged(old: Mapping[str, Any], new: Mapping[str, Any], folder: Path) -> Row
     shared = [name for name in new["variants"] if name in old["variants"]]
     keys = unlike_settings(old, new, shared, ("base", "match", "tuning"))
     if keys:
-        shown = ", ".join(keys[:8]) + (f" and {len(keys) - 8} more" if len(keys) > 8 else "")
+        shown = first_of(keys)
         raise ConfigError(
             f"{folder} holds runs of other settings (differing in {shown}). Runs of different settings never share a "
             "report: collect into another folder, or delete this one"

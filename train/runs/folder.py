@@ -19,20 +19,18 @@ file                   holds
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
 import re
 import warnings
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from ...errors import ConfigError
-from ..config import Config, differing_keys, load_yaml, write_yaml
-from ..storage import finite, write_atomically
+from ..config import Config, differing_keys, first_of, load_yaml, write_yaml
+from ..storage import finite, held, is_held, write_atomically
 from .environment import environment
 
 _NAME = re.compile(r"step-(\d+)\.ckpt")
@@ -119,37 +117,21 @@ class RunFolder:
         """Whether there is anything to lose: a start that failed on its data or arguments leaves nothing."""
         return self.finished or bool(checkpoints(self.checkpoint_folder)) or bool(read_text(self.metrics_file))
 
-    @contextlib.contextmanager
-    def held(self) -> Iterator[None]:
+    def held(self) -> contextlib.AbstractContextManager[None]:
         """Hold the folder, so that two processes never write into one run. Raises ConfigError if another holds it."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with (self.folder / ".lock").open("w") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise ConfigError(
-                    f"another process is at work in {self.folder}; wait for it, or give another --run_dir",
-                    key="run_dir",
-                ) from None
-            yield
+        message = f"another process is at work in {self.folder}; wait for it, or give another --run_dir"
+        return held(self.folder, ConfigError(message, key="run_dir"))
 
     @property
     def in_use(self) -> bool:
-        """Whether a process holds the folder, on this machine or, where it is shared with locks, on another one."""
-        try:
-            with (self.folder / ".lock").open("r+") as lock:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except FileNotFoundError:
-            return False
-        except BlockingIOError:
-            return True
-        return False
+        """Whether a process holds the folder; see :func:`lmzoo.train.storage.is_held`."""
+        return is_held(self.folder)
 
     def _refuse_other(self, config: Config) -> None:
         other = load_yaml(self.config_file)
         keys = differing_keys(other, config, ignore=HARMLESS)
         if keys:
-            shown = ", ".join(keys[:8]) + (f" and {len(keys) - 8} more" if len(keys) > 8 else "")
+            shown = first_of(keys)
             raise ConfigError(
                 f"{self.folder} holds a run of another configuration (differs in {shown}); give another --run_dir",
                 key="run_dir",
