@@ -256,7 +256,7 @@ class LMZooForCausalLM(PreTrainedModel, GenerationMixin):
 
         A head that has :attr:`lmzoo.layers.Head.tie_counts` knows. Sampling and beams are left as they are.
         """
-        counts = self.decoder.head.tie_counts
+        counts = getattr(self.decoder.head, "tie_counts", None)  # a head of others may lack it
         chosen = arguments[0] if arguments else kwargs.get("generation_config")
         settings = {"do_sample": False, "num_beams": 1}
         given = [kwargs.get(k, getattr(chosen or self.generation_config, k, None)) for k in settings]

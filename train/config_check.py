@@ -23,7 +23,7 @@ from jsonargparse import ArgumentParser
 from torch import nn
 
 from .. import layers
-from ..errors import ConfigError, nearest
+from ..errors import ArgumentError, ConfigError, nearest
 from .config import Config, Places, flatten, merge
 
 TRUSTED = ("lmzoo", "lightning", "torch.nn", "torch.optim")
@@ -89,14 +89,14 @@ class ConfigCheck:
                 continue
             if key in self.flags:
                 if equals:
-                    raise self._error(f"expected no value, got {value!r}", name)
+                    raise self.error(f"expected no value, got {value!r}", name)
                 options.append((key, "true"))
                 continue
             if not equals and remaining and not remaining[0].startswith("--"):
                 value = remaining.pop(0)
             if name in ("--config", "-c"):
                 if not value:
-                    raise self._error("expected a YAML file after it", name)
+                    raise self.error("expected a YAML file after it", name)
                 files.append(value)
             elif not name.startswith("--"):
                 raise ConfigError(f"unknown option {word}", place=COMMAND_LINE)
@@ -118,9 +118,9 @@ class ConfigCheck:
             if slot is None or (key != slot and not self._takes_class(slot)):
                 known = [f"--{k}" for k in ("config", "print_config", *self.options)]
                 close = ", ".join(nearest(f"--{name}", known))
-                raise self._error(f"unknown option; nearest valid options: {close}", f"--{name}")
+                raise self.error(f"unknown option; nearest valid options: {close}", f"--{name}")
             if not text:
-                raise self._error("expected a value after it", f"--{name}")
+                raise self.error("expected a value after it", f"--{name}")
             *groups, last = slot.split(".")
             mapping = config
             for depth, group in enumerate(groups, start=1):
@@ -186,7 +186,7 @@ class ConfigCheck:
 
     def _mapping_at(self, key: str, value: Any) -> Any:
         if not isinstance(value, Mapping):
-            raise self._error(f"expected a mapping of keys, got {value!r}", key)
+            raise self.error(f"expected a mapping of keys, got {value!r}", key)
         return value
 
     def _value(self, value: Any, parameter: inspect.Parameter, key: str) -> Any:
@@ -196,7 +196,7 @@ class ConfigCheck:
         else:
             self._trust(value, key)
             if value is None and parameter.annotation in (int, float):  # jsonargparse would take it
-                raise self._error(f"expected {kind(parameter.annotation)}, got None", key)
+                raise self.error(f"expected {kind(parameter.annotation)}, got None", key)
         self._checked.append((key, value, parameter.annotation))
         return value
 
@@ -204,19 +204,19 @@ class ConfigCheck:
         """A part with its full class path, its class, its arguments' names and the parts among them checked."""
         spec = {"class_path": value} if isinstance(value, str) else value
         if not isinstance(spec, Mapping):
-            raise self._error(f"expected the name of a part, or a mapping with class_path, got {value!r}", key)
+            raise self.error(f"expected the name of a part, or a mapping with class_path, got {value!r}", key)
         if other := [name for name in spec if name not in _PART_KEYS]:
             raise self._unknown(f"{key}.{other[0]}", other[0], _PART_KEYS)
         arguments = spec.get("init_args") or {}
         if not isinstance(arguments, Mapping):
-            raise self._error(f"expected a mapping of arguments, got {arguments!r}", f"{key}.init_args")
+            raise self.error(f"expected a mapping of arguments, got {arguments!r}", f"{key}.init_args")
         if "class_path" in spec:
             cls = self._find_class(spec["class_path"], base, key)
         elif isinstance(parameter.default, type):
             cls = parameter.default
         else:
             at = ".".join([key, *(["init_args", next(iter(arguments))] if arguments else [])])
-            raise self._error("there is no part here to take it; name one with class_path beside init_args", at)
+            raise self.error("there is no part here to take it; name one with class_path beside init_args", at)
         parameters = init_parameters(cls, skip=provided(parameter.annotation))
         inner = {
             n: self._argument(argument, n, parameters, f"{key}.init_args.{n}") for n, argument in arguments.items()
@@ -239,7 +239,7 @@ class ConfigCheck:
         """Refuse every class outside the trusted packages: a ``class_path``, or a bare string that may name one."""
         if isinstance(value, str) and not self.allow_classes and key.startswith(CLASS_KEYS):
             if value.endswith((".yaml", ".yml", ".json")):
-                raise self._error("expected the object itself, not another file", key)
+                raise self.error("expected the object itself, not another file", key)
             self._refuse_foreign(value, key)
         elif isinstance(value, Mapping):
             if isinstance(value.get("class_path"), str):
@@ -255,7 +255,7 @@ class ConfigCheck:
         if self.allow_classes or "." not in path or any(path == p or path.startswith(f"{p}.") for p in TRUSTED):
             return
         message = f"{path} is outside lmzoo, and loading it would run its code"
-        raise self._error(f"{message}; add --allow_classes to the command line if you trust it", key)
+        raise self.error(f"{message}; add --allow_classes to the command line if you trust it", key)
 
     def _find_class(self, name: Any, base: type | None, key: str) -> type:
         """The class a ``class_path`` names; raises with the nearest parts that fit the slot.
@@ -289,13 +289,15 @@ class ConfigCheck:
 
     # -- errors -------------------------------------------------------------------------------------------------
 
-    def explain(self, error: argparse.ArgumentError) -> ConfigError:
-        """The error of jsonargparse about a checked configuration, with the key and place of the value it is about."""
+    def explain(self, error: argparse.ArgumentError | ArgumentError) -> ConfigError:
+        """An error of jsonargparse, or of a constructor, about a checked configuration: with key and place of the value."""
+        if isinstance(error, ArgumentError):
+            return self.error(f"expected {error.expected}, got {error.given!r}", self.key_of(error.argument))
         for key, value, annotation in self._checked:
             refused = _refusal(key, value, annotation)
             if refused is not None:
                 in_own_words = part_base(annotation) is None and (key not in CLASS_KEYS or isinstance(value, int))
-                return self._error(f"expected {kind(annotation)}, got {value}" if in_own_words else refused, key)
+                return self.error(f"expected {kind(annotation)}, got {value}" if in_own_words else refused, key)
         return ConfigError(" ".join(str(error).split()))
 
     def key_of(self, argument: str) -> str:
@@ -306,12 +308,12 @@ class ConfigCheck:
                     return key
         return argument
 
-    def _error(self, message: str, key: str) -> ConfigError:
+    def error(self, message: str, key: str) -> ConfigError:
         """An error about a key, or about an option as it was written."""
         return ConfigError(message, key=key, place=COMMAND_LINE if key.startswith("-") else self.places.find(key))
 
     def _unknown(self, key: str, name: Any, known: Iterable[str]) -> ConfigError:
-        return self._error(f"unknown key; nearest valid keys: {', '.join(nearest(str(name), known)) or 'none'}", key)
+        return self.error(f"unknown key; nearest valid keys: {', '.join(nearest(str(name), known)) or 'none'}", key)
 
 
 def _typed(text: str, annotation: Any) -> Any:

@@ -67,5 +67,6 @@ def keeps(part: nn.Module, argument: str) -> bool:
         return True
     owner = next((cls for cls in type(part).__mro__ if argument in vars(cls)), None)
     if owner is not None:
-        return owner is not Part and Part not in owner.__bases__
+        of_lmzoo = owner.__module__.partition(".")[0] == __name__.partition(".")[0]
+        return owner is not Part and not (of_lmzoo and Part in owner.__bases__)
     return hasattr(part, argument)

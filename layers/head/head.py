@@ -63,8 +63,9 @@ class Head(Part):
         require(vocab_size >= 1, "vocab_size", "an integer of at least 1", vocab_size)
         self.d_model = d_model
         self.vocab_size = vocab_size
-        # not a default of the class, which would leave a head no buffer of this name
-        self.register_buffer("tie_counts", None, persistent=False)
+        # not a default of the class, which would leave a head no buffer of this name; it may have a property of its own
+        if not hasattr(type(self), "tie_counts"):
+            self.register_buffer("tie_counts", None, persistent=False)
 
     @abstractmethod
     def forward(self, hidden: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ from typing import ClassVar
 import torch
 from lmzoo.errors import require
 from lmzoo.layers import Loss
-from lmzoo.layers.loss.loss import mean
+from lmzoo.layers.loss import mean
 from torch import Tensor
 
 

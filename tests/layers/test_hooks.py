@@ -95,7 +95,14 @@ class Counting(LinearHead):
         self.register_buffer("tie_counts", torch.arange(vocab_size))
 
 
-def test_the_counts_for_ties_may_be_a_buffer() -> None:
+class Knowing(LinearHead):
+    @property
+    def tie_counts(self) -> Tensor:  # type: ignore[override]
+        return torch.arange(self.vocab_size)
+
+
+def test_the_counts_for_ties_may_be_a_buffer_or_a_property() -> None:
+    assert Knowing(4, 3).tie_counts.tolist() == [0, 1, 2]
     assert LinearHead(4, 3).tie_counts is None
     assert list(LinearHead(4, 3).state_dict()) == ["weight"]
     head = Counting(4, 3)
@@ -118,7 +125,17 @@ class Mindful(Forgetful):
         self.max_length = max_length
 
 
+class Fixed(Part):
+    """A part of a user's, right below the base, with an argument that only one value makes sense of."""
+
+    hidden = 3
+
+    def __init__(self, hidden: int = 3) -> None:
+        super().__init__()
+
+
 def test_a_default_of_the_base_is_no_argument_kept() -> None:
+    assert keeps(Fixed(), "hidden")
     assert keeps(Mindful(3), "max_length")
     assert describe(Mindful(3))["init_args"] == {"max_length": 3}
     assert not keeps(Forgetful(3), "max_length")

@@ -5,11 +5,13 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
 
 from ..evaluate.extrapolate.evaluate import LengthSettings
+from ..evaluate.frame import KnownTexts
 from ..runs.folder import RunFolder
 from .comparison import ComparisonFile, PlannedRun
 from .display import Display
@@ -38,7 +40,12 @@ def evaluations_of(comparison: ComparisonFile) -> list[Evaluation]:
     """The evaluations that a comparison file asks for."""
     lengths = LengthSettings(comparison.lengths) if comparison.lengths else None
     asked = (lengths, comparison.analyze, comparison.numbers_probe, comparison.probes)
-    return [Evaluation(a.command, tuple(a.as_words()), a.steps, a.missing) for a in asked if a is not None]
+    known = KnownTexts()  # of all runs, and for the display, which asks twice a second
+    return [
+        Evaluation(a.command, tuple(a.as_words()), a.steps, partial(a.missing, texts=known))
+        for a in asked
+        if a is not None
+    ]
 
 
 def evaluate_all(

@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, fields
+from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, Self
 
@@ -28,8 +29,40 @@ from ..runs.evaluation_files import WEIGHTS_FILE, Origin, file_sha256, has_origi
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64, "bfloat16": torch.bfloat16}
 
+# of the ``data`` of a configuration: what says which text it is
+_SPELLING = ("source", "raw", "detokenize", "arithmetic", "tuning_fraction", "cache_dir")
 
-Texts = Callable[[Config], Mapping[str, Mapping[str, Any]]]
+
+class KnownTexts:
+    """Splits and hashes of texts, each found out once, since that can take long; texts must not change meanwhile.
+
+    What is not to be had is remembered as well, as None.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[str, str | None] = {}
+
+    def usual_split(self, data: Config) -> str | None:
+        """:func:`usual_split` of a text, given as ``data`` of a configuration."""
+        return self._once("usual split", data, usual_split)
+
+    def sha256(self, data: Config, split: str) -> str | None:
+        """The hash of a split's documents, as the text is now."""
+        cache = cache_root(data.get("cache_dir"))
+        return self._once(split, data, lambda corpus: text_facts(corpus, split, cache).text_sha256)
+
+    def _once(self, what: str, data: Config, find: Callable[[Corpus], str]) -> str | None:
+        key = json.dumps([what, [data.get(name) for name in _SPELLING]], default=str)
+        if key not in self._known:
+            try:
+                self._known[key] = find(corpus_of(data))
+            except (ArgumentError, CorpusError):
+                self._known[key] = None
+        return self._known[key]
+
+
+Reads = Callable[[Config, KnownTexts], Mapping[str | None, Config]]
+"""The texts that an evaluation reads, by split and as ``data`` of a configuration, given that of the run."""
 
 
 class Settings(ABC):
@@ -47,8 +80,13 @@ class Settings(ABC):
     steps: int = 1
 
     @abstractmethod
-    def missing(self, run: Path) -> int:
-        """How many parts of the answer a run's folder lacks, by :class:`Origin`; 0 when nothing is left to do."""
+    def missing(self, run: Path, texts: KnownTexts | None = None) -> int:
+        """How many parts of the answer a run's folder lacks, by :class:`Origin`; 0 when nothing is left to do.
+
+        Args:
+            run: its folder.
+            texts: what is known of texts already, where several runs are asked for, or one again and again.
+        """
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-ready, and as a comparison file has it."""
@@ -65,37 +103,34 @@ class Settings(ABC):
         """From the options that :func:`parser_of` gave a command."""
         return cls(**{field.name: options[field.name] for field in fields(cls)})  # type: ignore[arg-type]
 
-    def standing(self, run: Path, texts: Texts | None = None) -> Callable[[Any], bool]:
+    def standing(self, run: Path, reads: Reads | None, texts: KnownTexts | None) -> Callable[[Any], bool]:
         """Tells of the origin of figures whether they are those that an evaluation of the run would give now.
+
+        A text is read when figures of the present version are first asked about, and not where there are none.
 
         Args:
             run: its folder.
-            texts: what text each split that the evaluation reads is of, as ``data`` of a configuration, given the
-                run's own ``data``.
+            reads: the texts that the evaluation reads; None where it reads none.
+            texts: what is known of them.
         """
-        hashes: dict[str, str] = {}
-        known = texts is not None
-        try:
-            for split, data in texts(load_yaml(run / "config.yaml")["data"]).items() if texts is not None else ():
-                hashes[split] = _text_sha256(data, split)
-        except (ArgumentError, CorpusError):  # the text is not to be had here
-            known = False
-        weights = file_sha256(run / WEIGHTS_FILE)
-        wanted = Origin(version=self.version, weights_sha256=weights, text_sha256=hashes)
-        return lambda recorded: has_origin(recorded, wanted, text_known=known)
+        known = texts or KnownTexts()
 
+        @cache
+        def wanted() -> tuple[Origin, bool]:
+            of_splits = reads(load_yaml(run / "config.yaml")["data"], known) if reads else {}
+            hashes = {split: known.sha256(data, split) for split, data in of_splits.items() if split is not None}
+            had = {split: text for split, text in hashes.items() if text is not None}
+            weights = file_sha256(run / WEIGHTS_FILE)
+            origin = Origin(version=self.version, weights_sha256=weights, text_sha256=had)
+            return origin, bool(had) and len(had) == len(of_splits)
 
-_SPELLING = ("source", "raw", "detokenize", "arithmetic", "tuning_fraction")
-_hashes: dict[str, str] = {}
+        def stands(recorded: Any) -> bool:
+            if not isinstance(recorded, Mapping) or recorded.get("version") != self.version:
+                return False
+            origin, text_known = wanted()
+            return has_origin(recorded, origin, text_known=text_known)
 
-
-def _text_sha256(data: Mapping[str, Any], split: str) -> str:
-    """The hash of a split's documents, as the text is now."""
-    corpus = corpus_of(data)
-    key = json.dumps([[data.get(name) for name in _SPELLING], split, corpus.stamp(split)], default=str)
-    if key not in _hashes:  # remembered as long as the process lives, since a progress bar asks twice a second
-        _hashes[key] = text_facts(corpus, split, cache_root(data.get("cache_dir"))).text_sha256
-    return _hashes[key]
+        return stands
 
 
 def corpus_of(data: Mapping[str, Any]) -> Corpus:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from jsonargparse import ArgumentParser
 from safetensors.torch import load_model
 from torch import Tensor
 
-from ...errors import ConfigError
+from ...errors import ArgumentError, ConfigError
 from ...models import Decoder, LMZooForCausalLM
 from ...tokenization import tokenizer_sha256
 from ..arguments import quiet_libraries, say
@@ -96,15 +96,18 @@ def _build(config: Config, places: Places, allow_classes: bool) -> tuple[Languag
     parser = ArgumentParser(exit_on_error=False)
     for key, kind in kinds.items():
         parser.add_class_arguments(kind, key)
+    if missing := [key for key in kinds if not isinstance(config.get(key), Mapping)]:
+        raise check.error("expected a mapping of keys: this is no configuration of a run", missing[0])
     checked = check.check({key: config[key] for key in kinds})
-    # what follows from other keys is not written down
-    tokenizer, seed = checked["data"].get("tokenizer"), config["seed_everything"]
-    size = checked["data"]["vocab_size"] or len(load_tokenizer(tokenizer))
-    checked["model"] |= {"vocab_size": size, "seed": seed}
-    checked["data"] |= {"seed": seed}
+    # what follows from other keys is not written down; what a file leaves out has its default
+    seed = config.get("seed_everything", 0)
+    size = checked["data"].get("vocab_size", parser.get_default("data.vocab_size"))
     try:
+        size = size or len(load_tokenizer(checked["data"].get("tokenizer")))
+        checked["model"] |= {"vocab_size": size, "seed": seed}
+        checked["data"] |= {"seed": seed}
         built = parser.instantiate(parser.parse_object(checked))
-    except argparse.ArgumentError as error:
+    except (ArgumentError, argparse.ArgumentError) as error:
         raise check.explain(error) from None
     return built.model, built.data
 

@@ -18,7 +18,7 @@ from ..data.corpus import SPLITS
 from ..data.encode import prepare_split
 from ..data.tokenizer_cache import load_tokenizer
 from ..data.wikitext import WikiText
-from ..runs.evaluation_files import RECORDS_FILE
+from ..runs.evaluation_files import RECORDS_FILE, WEIGHTS_FILE, file_sha256
 from .extrapolate.conventions import wikitext_pages
 from .extrapolate.passport import check_lengths
 from .extrapolate.stream import Text
@@ -39,6 +39,7 @@ class Subject:
         folder: of a run of ours; None for other models.
         data: the run's keys of its text, as in its configuration.
         train_length, seed: of the run; None where they are not known.
+        weights_sha256: of the file that its weights were loaded from; None where that is none of its folder.
     """
 
     label: str
@@ -48,6 +49,7 @@ class Subject:
     data: Mapping[str, Any] = field(default_factory=lambda: {"source": DEFAULT_SOURCE})
     train_length: int | None = None
     seed: int | None = None
+    weights_sha256: str | None = None
 
     @property
     def home(self) -> Path:
@@ -79,13 +81,15 @@ def load_subject(place: str, *, label: str, allow_classes: bool = False) -> Subj
         ConfigError, ArgumentError: it cannot be loaded.
     """
     file = Path(place) / "config.yaml"
+    weights = file_sha256(Path(place) / WEIGHTS_FILE)  # before they are read: a run may be trained on meanwhile
     if not (file.is_file() and "model" in load_yaml(file)):
-        return Subject(label, load_pretrained(place, hub=True, allow_classes=allow_classes), load_tokenizer(place))
+        model = load_pretrained(place, hub=True, allow_classes=allow_classes)
+        return Subject(label, model, load_tokenizer(place), weights_sha256=weights)
     run = load_run(place, allow_classes=allow_classes)
     length = int(run.data.context_length)
-    # the wrapper tells the training length, and where the weights are from, to what asks the model for it
-    model = LMZooForCausalLM.from_decoder(run.network, train_length=length, name_or_path=str(place)).eval()
-    return Subject(label, model, run.data.tokenizer, run.folder, run.config["data"], length, run.seed)
+    # the wrapper tells the training length to what asks the model for it
+    wrapped = LMZooForCausalLM.from_decoder(run.network, train_length=length).eval()
+    return Subject(label, wrapped, run.data.tokenizer, run.folder, run.config["data"], length, run.seed, weights)
 
 
 def load_asked(options: Any, place: str, label: str, lengths: list[int]) -> Subject:

@@ -67,7 +67,7 @@ def _fit(cli: TrainingCLI) -> int:
         say("interrupted; run the same command again to go on")
         return 130
     except ArgumentError as error:  # such as a batch size that the text is too short for
-        raise cli.explain(error) from None
+        raise cli.check.explain(error) from None
     except ConfigError:
         raise
     except Exception as error:

@@ -200,12 +200,6 @@ class TrainingCLI(LightningCLI):
         trainer = merged.get("trainer", {})
         self.whole = {name: trainer[name] for name in _WHOLE_OR_FRACTION if type(trainer.get(name)) is int}
 
-    def explain(self, error: ArgumentError) -> ConfigError:
-        """An error about a constructor's argument, with the key and the place where it was written."""
-        key = self.check.key_of(error.argument)
-        message = f"expected {error.expected}, got {error.given!r}"
-        return ConfigError(message, key=key, place=self.places.find(key))
-
     def _set_seed(self) -> None:
         seed_everything(self.config.seed_everything, workers=True, verbose=False)
 
@@ -325,9 +319,7 @@ def _one_message(cli: TrainingCLI) -> Iterator[None]:
     """Turn whatever a constructor raises about its arguments into one :class:`ConfigError` with file and key."""
     try:
         yield
-    except ArgumentError as error:
-        raise cli.explain(error) from None
-    except argparse.ArgumentError as error:
+    except (ArgumentError, argparse.ArgumentError) as error:
         raise cli.check.explain(error) from None
     except (MisconfigurationException, ValueError, TypeError) as error:
         raise ConfigError(" ".join(str(error).split()), place=", ".join(cli.sources) or None) from error

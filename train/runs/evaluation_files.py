@@ -98,8 +98,11 @@ def read_records(file: Path) -> list[Record]:
 
 def unchanged(file: Path, records: Iterable[Record]) -> list[Record]:
     """Of the records in a file those of the same evaluations without an intervention, as far as they are there."""
-    wanted = {identity({**record, "intervention": None}, record["passport"]) for record in records}
-    return [record for key, record in known_records(file).items() if key in wanted]
+    origins = {}
+    for record in records:
+        origins[identity({**record, "intervention": None}, record["passport"])] = record["passport"].get(ORIGIN)
+    known = known_records(file).items()
+    return [record for key, record in known if key in origins and record["passport"].get(ORIGIN) == origins[key]]
 
 
 def identity(settings: Mapping[str, Any], passport: Mapping[str, Any]) -> str:

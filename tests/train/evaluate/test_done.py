@@ -7,9 +7,12 @@ import shutil
 import pytest
 import yaml
 from lmzoo.train.cli import main
+from lmzoo.train.data.corpus import text_facts
+from lmzoo.train.evaluate import frame
 from lmzoo.train.evaluate.analyze.run import AnalysisSettings
 from lmzoo.train.evaluate.diagnose import command as diagnosis
 from lmzoo.train.evaluate.extrapolate.evaluate import LengthSettings
+from lmzoo.train.evaluate.frame import KnownTexts
 from lmzoo.train.evaluate.loaded_run import load_run
 from lmzoo.train.evaluate.numbers.run import NumbersSettings
 from lmzoo.train.evaluate.probe.run import ProbeSettings
@@ -102,6 +105,21 @@ class TestSettings:
                 record.get("passport", {}).pop("evaluation", None)
             file.write_text("".join(json.dumps(record) + "\n" for record in records))
         assert settings.missing(run) == settings.steps
+
+
+@pytest.mark.parametrize("settings", [settings for settings, _ in ASKED], ids=lambda settings: settings.command)
+def test_a_text_is_read_once_for_many_questions_and_never_for_none(settings, home, monkeypatch):
+    read = []
+    monkeypatch.setattr(frame, "text_facts", lambda _, split, *more: read.append(split) or text_facts(_, split, *more))
+    texts = KnownTexts()
+    for _ in range(3):
+        assert settings.missing(home / "run", texts) == 0
+    assert len(read) == len(set(read)) > 0
+    read.clear()
+    for file in (*(home / "run").glob("*.jsonl"), *(home / "run").glob("probe/*.jsonl")):
+        file.unlink()
+    assert settings.missing(home / "run") == settings.steps
+    assert read == []
 
 
 def test_a_diagnosis_says_what_it_is_of(home, monkeypatch):

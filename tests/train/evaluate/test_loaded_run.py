@@ -68,6 +68,21 @@ def test_classes_of_others_are_refused_and_the_trainer_is_not_built(run, tmp_pat
 def test_what_is_no_run_is_refused(tmp_path):
     with pytest.raises(ConfigError, match=r"expected the folder of a run, with a config\.yaml in it"):
         load_run(tmp_path)
+    write_yaml(tmp_path / "config.yaml", {"data": {}})
+    with pytest.raises(ConfigError, match="model: expected a mapping of keys"):
+        load_run(tmp_path)
+
+
+def test_a_mistake_is_told_with_its_line_and_what_is_left_out_has_its_default(run):
+    config = load_yaml(run / "config.yaml")
+    del config["seed_everything"]
+    write_yaml(run / "config.yaml", config)
+    assert load_run(run).module.seed == 0
+    config["data"]["source"] = "gone.txt"
+    write_yaml(run / "config.yaml", config)
+    line = (run / "config.yaml").read_text().splitlines().index("  source: gone.txt") + 1
+    with pytest.raises(ConfigError, match=rf"config\.yaml:{line}: data\.source: expected"):
+        load_run(run)
 
 
 @pytest.mark.parametrize("more", [{}, {"tuning_fraction": 0.1}])

@@ -18,7 +18,7 @@ from ....layers.common.corpus_statistics import CorpusStatistics
 from ....models import LMZooForCausalLM
 from ...runs.load import ANALYSIS_FILE
 from ...storage import Record, finite, write_atomically
-from ..frame import Settings, progress_bar
+from ..frame import KnownTexts, Settings, progress_bar
 from ..loaded_run import LoadedRun, check_split, load_run
 from .continuations import (
     BATCH_SIZE,
@@ -81,14 +81,14 @@ class AnalysisSettings(Settings):
         prompt = self.prompt_tokens or max(1, min(PROMPT_TOKENS, train_length // 4))
         return prompt, self.new_tokens or max(1, min(NEW_TOKENS, train_length - prompt))
 
-    def missing(self, run: Path) -> int:
+    def missing(self, run: Path, texts: KnownTexts | None = None) -> int:
         """1 unless the run's folder holds the analysis of its present weights and text under these settings."""
         file = run / ANALYSIS_FILE
         if not file.is_file():
             return 1
         with file.open(encoding="utf-8") as stream:
             header = json.loads(stream.readline())
-        stands = self.standing(run, lambda data: {self.split: data, "train": data})
+        stands = self.standing(run, lambda data, _: {self.split: data, "train": data}, texts)
         return int(not (header.get("settings") == self.as_dict() and stands(header)))
 
 

@@ -87,6 +87,7 @@ def main(arguments: Sequence[str]) -> int:
             intervention=change,
             train_length=subject.train_length,
             seed=subject.seed,
+            weights_sha256=subject.weights_sha256,
             batch_tokens=a.batch_tokens,
             output=file,
             on_record=_tell,

@@ -26,7 +26,7 @@ from ...runs.evaluation_files import (
     read_records,
 )
 from ...storage import Record, append_record
-from ..frame import Advance, Settings, corpus_of, progress_bar, usual_split
+from ..frame import Advance, KnownTexts, Settings, progress_bar
 from ..interventions import Intervention
 from .conventions import CONVENTIONS, fairseq_stream, fairseq_windows, lm_eval_stream, lm_eval_windows
 from .passport import check_lengths, model_passport, origin_of, text_passport
@@ -75,9 +75,9 @@ class LengthSettings(Settings):
     def as_words(self) -> list[str]:
         return ["--lengths", ",".join(map(str, self.lengths)), "--no_figure"]
 
-    def missing(self, run: Path) -> int:
+    def missing(self, run: Path, texts: KnownTexts | None = None) -> int:
         """How many of the records a run's folder lacks."""
-        stands = self.standing(run, lambda data: {usual_split(corpus_of(data)): data})
+        stands = self.standing(run, lambda data, known: {known.usual_split(data): data}, texts)
         made = [
             {key: record[key] for key in SETTINGS}
             for record in read_records(run / RECORDS_FILE)
@@ -110,6 +110,7 @@ def extrapolate(
     intervention: Intervention | None = None,
     train_length: int | None = None,
     seed: int | None = None,
+    weights_sha256: str | None = None,
     batch_tokens: int | None = None,
     output: str | Path | None = None,
     on_record: Callable[[Record, bool], None] | None = None,
@@ -141,6 +142,8 @@ def extrapolate(
         intervention: a change of the model for this evaluation.
         train_length: for the passport; what the model's configuration says if not given.
         seed: of the training run, for the passport.
+        weights_sha256: of the file of weights that the model was loaded from, if it is as it was loaded: by it
+            ``lmzoo compare`` knows that the records are of a run's weights.
         batch_tokens: tokens read at once; 8192 on a CPU and 65536 on a GPU if not given. A longer window goes alone.
         output: a JSON Lines file: records in it with like settings and passport are not made again, new ones are added
             as soon as they are there.
@@ -163,7 +166,7 @@ def extrapolate(
     jobs = []
     for name in names:
         stream = streams[makers.get(name, text_stream)]
-        origin = origin_of(model, VERSION, text, stream)
+        origin = origin_of(weights_sha256, VERSION, text, stream)
         passport = {**text_passport(stream, text), **card, ORIGIN: origin}
         for length in sorted(lengths):
             settings = _settings(

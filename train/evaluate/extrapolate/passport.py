@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -16,7 +15,7 @@ from ....layers import LearnedPosition
 from ....models import Decoder, LMZooForCausalLM, count_built
 from ....tokenization import tokenizer_sha256
 from ...runs.environment import commit, counted, versions
-from ...runs.evaluation_files import WEIGHTS_FILE, Origin, file_sha256
+from ...runs.evaluation_files import Origin
 from .stream import Text, TextStream
 
 # Rows that some models keep before position 0 in their tables (OPT has two).
@@ -77,10 +76,8 @@ def text_passport(stream: TextStream, text: Text) -> dict[str, Any]:
     }
 
 
-def origin_of(model: nn.Module, version: int, text: Text | None = None, stream: TextStream | None = None) -> Origin:
-    """What decides figures of the model, on this text if any; its weights are a file where it was loaded from one."""
-    place = getattr(model, "name_or_path", "")
-    weights = file_sha256(Path(place) / WEIGHTS_FILE) if place else None
+def origin_of(weights: str | None, version: int, text: Text | None = None, stream: TextStream | None = None) -> Origin:
+    """What decides figures of a model on this text, if any; ``weights`` is the hash of the file it was loaded from."""
     texts = {} if text is None or stream is None else {str(text.more.get("split", "text")): stream.text_sha256}
     return Origin(version=version, weights_sha256=weights, text_sha256=texts)
 

@@ -13,7 +13,7 @@ from ...data.corpus import SPLITS
 from ...data.wikitext import WIKITEXT_NAMES
 from ...runs.evaluation_files import NUMBERS_FILE, ORIGIN, read_probe
 from ...storage import Record, write_records
-from ..frame import Settings, corpus_of, progress_bar
+from ..frame import KnownTexts, Settings, corpus_of, progress_bar
 from ..loaded_run import LoadedRun, load_run
 from .answers import are_right, probe_problems, problems_sha256, strata_records
 from .loss import number_loss, number_tokens
@@ -72,11 +72,13 @@ class NumbersSettings(Settings):
     def as_passport(self) -> dict[str, Any]:
         return {key: value for key, value in asdict(self).items() if key != "batch_size"}
 
-    def missing(self, run: Path) -> int:
+    def missing(self, run: Path, texts: KnownTexts | None = None) -> int:
         """1 unless the run's records are of these settings."""
         own = self.text is None
         stands = self.standing(
-            run, lambda data: {self.split: data if own else {**self.source, "cache_dir": data.get("cache_dir")}}
+            run,
+            lambda data, _: {self.split: data if own else {**self.source, "cache_dir": data.get("cache_dir")}},
+            texts,
         )
         cards = [record["passport"] for record in read_probe(run)]
         done = all(card["probe"] == self.as_passport() and stands(card.get(ORIGIN)) for card in cards)

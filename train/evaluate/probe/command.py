@@ -56,9 +56,9 @@ def main(arguments: Sequence[str]) -> int:
         text = load_text(subject, split=a.split, source=a.source, raw=a.raw, detokenize=a.detokenize)
         stream = text_stream(subject.tokenizer, text)
         documents = text.documents
-        card |= text_passport(stream, text) | {ORIGIN: origin_of(subject.model, VERSION, text, stream)}
+        card |= text_passport(stream, text) | {ORIGIN: origin_of(subject.weights_sha256, VERSION, text, stream)}
     else:
-        card[ORIGIN] = origin_of(subject.model, VERSION)
+        card[ORIGIN] = origin_of(subject.weights_sha256, VERSION)
     records = run_probes(
         subject.model,
         subject.tokenizer,

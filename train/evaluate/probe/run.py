@@ -15,7 +15,7 @@ from ...runs.evaluation_files import ORIGIN, PROBES_FILE
 from ...storage import Record, read_lines
 from ..extrapolate.evaluate import evaluating
 from ..extrapolate.passport import check_lengths
-from ..frame import Settings, Texts, corpus_of, progress_bar, usual_split
+from ..frame import KnownTexts, Reads, Settings, progress_bar
 from ..interventions import Intervention
 from .copy_probe import CopyProbe
 from .passkey_probe import PasskeyProbe
@@ -139,10 +139,10 @@ class ProbeSettings(Settings):
         words = ["--probe", ",".join(self.names), "--lengths", ",".join(map(str, self.lengths))]
         return [*words, "--samples", str(self.samples), "--seed", str(self.seed), "--no_figure"]
 
-    def missing(self, run: Path) -> int:
+    def missing(self, run: Path, texts: KnownTexts | None = None) -> int:
         """1 unless a run's records are of all that is asked."""
-        reads: Texts = lambda data: {usual_split(corpus_of(data)): data}  # noqa: E731
-        stands = self.standing(run, reads if StartProbe.name in self.names else None)
+        reads: Reads = lambda data, known: {known.usual_split(data): data}  # noqa: E731
+        stands = self.standing(run, reads if StartProbe.name in self.names else None, texts)
         found = {
             (record["probe"], record["length"])
             for record in read_lines(run / PROBES_FILE)
