@@ -290,7 +290,7 @@ class ConfigCheck:
     # -- errors -------------------------------------------------------------------------------------------------
 
     def explain(self, error: argparse.ArgumentError | ArgumentError) -> ConfigError:
-        """An error of jsonargparse, or of a constructor, about a checked configuration: with key and place of the value."""
+        """An error of jsonargparse or a constructor about a checked configuration, with key and place of the value."""
         if isinstance(error, ArgumentError):
             return self.error(f"expected {error.expected}, got {error.given!r}", self.key_of(error.argument))
         for key, value, annotation in self._checked:
