@@ -101,8 +101,10 @@ class ConfigCheck:
             elif not name.startswith("--"):
                 raise ConfigError(f"unknown option {word}", place=COMMAND_LINE)
             elif part != key and self._takes_class(part):
-                if value and part not in CLASS_KEYS:
-                    self.places.of_key[key] = COMMAND_LINE
+                self.places.of_key[key] = COMMAND_LINE
+                if value and part in CLASS_KEYS:
+                    self._refuse_foreign(value, key)
+                elif value:
                     value = public_path(self._find_class(value, part_base(self._type_of(part)), key))
                 shown += [name, value] if value else [name]
             else:
@@ -115,6 +117,8 @@ class ConfigCheck:
         for name, text in options:
             key = name.removesuffix("+")
             slot = next((k for k in self.options if key == k or key.startswith(f"{k}.")), None)
+            if not key:
+                raise ConfigError(f"unknown option --{name}", place=COMMAND_LINE)
             if slot is None or (key != slot and not self._takes_class(slot)):
                 known = [f"--{k}" for k in ("config", "print_config", *self.options)]
                 close = ", ".join(nearest(f"--{name}", known))
@@ -127,11 +131,11 @@ class ConfigCheck:
                 mapping = self._mapping_at(".".join(groups[:depth]), mapping.setdefault(group, {}))
             old = mapping.get(last)
             if name != key:  # --trainer.callbacks+=EarlyStopping
-                mapping[last] = [*(old if isinstance(old, list) else [] if old is None else [old]), _typed(text, str)]
+                mapping[last] = [*_listed(old), *_listed(_typed(text, str))]
                 self.places.of_key[slot] = COMMAND_LINE
             elif self._takes_class(slot):
-                spec = _spec(key.removeprefix(slot).split(".")[1:], _typed(text, str))
-                new = self._overlaid(old, spec, slot)
+                path = key.removeprefix(slot).split(".")[1:]
+                new = self._overlaid(old, _spec(path, _typed(text, str)), slot, below=bool(path))
                 takes_list = any(typing.get_origin(kind) is list for kind in _alternatives(self._type_of(slot)))
                 mapping[last] = [new] if takes_list and new is not None and not isinstance(new, list) else new
             else:
@@ -139,24 +143,30 @@ class ConfigCheck:
                 self.places.of_key[slot] = COMMAND_LINE
         return config
 
-    def _overlaid(self, old: Any, spec: Any, slot: str) -> Any:
-        """What a key that takes an object holds after an option for it or for something below it."""
+    def _overlaid(self, old: Any, spec: Any, slot: str, *, below: bool) -> Any:
+        """What a key that takes an object holds after an option for it, or for something ``below`` it."""
         base = part_base(self._type_of(slot))
-        if isinstance(spec, str) and base is not None:
+        if base is not None and isinstance(spec, str):
             spec = {"class_path": spec}
-        if not isinstance(spec, Mapping):
-            self.places.of_key[slot] = COMMAND_LINE
-            return spec
-        self.places.of_key.update(dict.fromkeys((f"{slot}.{key}" for key in flatten(spec)), COMMAND_LINE))
-        if isinstance(old, list) and old:  # options below a list are about its last object
-            return [*old[:-1], merge({slot: old[-1]}, {slot: spec})[slot]]
-        if base is not None and "class_path" in spec:
+        elif base is not None and isinstance(spec, Mapping) and spec and not spec.keys() & {*_PART_KEYS}:
+            spec = {"init_args": spec}  # of the part that is there
+        if base is not None and isinstance(spec, Mapping) and "class_path" in spec and isinstance(old, Mapping):
+            # told while its place is still that of the file
+            was = self._part(old, base, self.parameters[slot], slot)
             self.places.of_key[slot] = COMMAND_LINE
             cls = self._find_class(spec["class_path"], base, slot)
-            if isinstance(old, Mapping) and isinstance(old.get("init_args"), Mapping):
+            if public_path(cls) != was["class_path"]:
                 # a part of another class keeps the arguments that its class takes as well
-                kept = {name: value for name, value in old["init_args"].items() if name in init_parameters(cls)}
+                kept = {n: v for n, v in (old.get("init_args") or {}).items() if n in init_parameters(cls)}
                 old = {"class_path": spec["class_path"], "init_args": kept}
+        self.places.of_key[slot] = COMMAND_LINE
+        if not isinstance(spec, Mapping):
+            return spec
+        self.places.of_key.update(dict.fromkeys((f"{slot}.{key}" for key in flatten(spec)), COMMAND_LINE))
+        if base is None and not below:
+            return spec
+        if isinstance(old, list) and old:  # options below a list are about its last object
+            return [*old[:-1], merge({slot: old[-1]}, {slot: spec})[slot]]
         return merge({slot: old}, {slot: spec})[slot]
 
     def _type_of(self, key: str) -> Any:
@@ -296,7 +306,9 @@ class ConfigCheck:
         for key, value, annotation in self._checked:
             refused = _refusal(key, value, annotation)
             if refused is not None:
-                in_own_words = part_base(annotation) is None and (key not in CLASS_KEYS or isinstance(value, int))
+                # about an object that is spelt out, jsonargparse says which of its arguments is wrong
+                spelt_out = key in CLASS_KEYS and any(isinstance(item, Mapping) for item in _listed(value))
+                in_own_words = part_base(annotation) is None and not spelt_out
                 return self.error(f"expected {kind(annotation)}, got {value}" if in_own_words else refused, key)
         return ConfigError(" ".join(str(error).split()))
 
@@ -314,6 +326,11 @@ class ConfigCheck:
 
     def _unknown(self, key: str, name: Any, known: Iterable[str]) -> ConfigError:
         return self.error(f"unknown key; nearest valid keys: {', '.join(nearest(str(name), known)) or 'none'}", key)
+
+
+def _listed(value: Any) -> list[Any]:
+    """A list as it is, nothing as an empty one, anything else as its only member."""
+    return value if isinstance(value, list) else [] if value is None else [value]
 
 
 def _typed(text: str, annotation: Any) -> Any:

@@ -76,13 +76,13 @@ def append_record(file: Path, record: Record, *, sync: bool = True) -> None:
             os.fsync(stream.fileno())
 
 
-def write_records(file: Path, records: Iterable[Record]) -> None:
-    """A file of just these records, whole or not at all."""
-    write_atomically(file, "".join(map(_line, records)))
+def write_records(file: Path, records: Iterable[Record], *, ensure_ascii: bool = True) -> None:
+    """A file of just these records, whole or not at all; letters beyond ASCII escaped, or as they are."""
+    write_atomically(file, "".join(_line(record, ensure_ascii=ensure_ascii) for record in records))
 
 
-def _line(record: Record) -> str:
-    return json.dumps(finite(record), allow_nan=False) + "\n"
+def _line(record: Record, *, ensure_ascii: bool = True) -> str:
+    return json.dumps(finite(record), allow_nan=False, ensure_ascii=ensure_ascii) + "\n"
 
 
 @contextlib.contextmanager

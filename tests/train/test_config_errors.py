@@ -146,6 +146,14 @@ def test_the_line_is_named(tiny, write, capsys):
         (["--model.seed", "4"], ["--model.seed", "unknown option"]),
         (["--model.attention.n_kv_hds", "2"], ["command line: model.attention.init_args.n_kv_hds", "n_kv_heads"]),
         (["stray"], ["unknown option stray"]),
+        (["--", "x"], ["unknown option --"]),
+        (["--model.dropout", ".nan"], ["command line: model.dropout", "a rate", "nan"]),
+        (["--trainer.plugins+=x"], ["command line: trainer.plugins", "expected Precision or", "'x'"]),
+        (["--trainer.strategy.class_path=evil.X"], ["command line: trainer.strategy", "evil.X", "allow_classes"]),
+        *(
+            ([f"--trainer.{key}.help", "evil.Evil"], ["evil.Evil", "allow_classes"])
+            for key in ("accelerator", "callbacks", "logger", "plugins", "profiler", "strategy")
+        ),
     ],
 )
 def test_mistake_on_the_command_line(tiny, write, capsys, words, expected):
@@ -170,6 +178,38 @@ def test_options_are_written_into_the_file(tiny, write):
     assert resolved["trainer"]["callbacks"][0]["init_args"]["patience"] == 2
     other = TrainingCLI("fit", ["--config", file, "--model.attention", '{"init_args": {"n_kv_heads": 2}}']).resolved()
     assert other["model"]["attention"]["init_args"]["n_kv_heads"] == 2
+
+
+def test_an_option_for_a_part_does_not_swallow_what_the_file_misspells(tiny, write, capsys):
+    part = {"class_path": "SoftmaxAttention", "init_args": {"n_kv_hds": 1}}
+    file = write(change(tiny, "model.attention", part), "mine.yaml")
+    for name in ("SoftmaxAttention", "SigmoidAttention"):
+        assert main(["fit", "--config", str(file), "--model.attention", name]) == 2
+        assert "model.attention.init_args.n_kv_hds: unknown key" in capsys.readouterr().err
+
+
+def test_options_for_objects_set_extend_and_change_them(tiny, write):
+    stopping = {"class_path": "EarlyStopping", "init_args": {"monitor": "a"}}
+    file = str(write(change(tiny, "trainer.callbacks", [stopping, {"class_path": "LearningRateMonitor"}])))
+
+    def callbacks(*words):
+        found = TrainingCLI("fit", ["--config", file, *words]).resolved()["trainer"]["callbacks"]
+        return [callback["class_path"].rpartition(".")[2] for callback in found]
+
+    both = ["EarlyStopping", "LearningRateMonitor"]
+    assert callbacks("--trainer.callbacks=ModelSummary") == ["ModelSummary"]
+    assert callbacks("--trainer.callbacks={class_path: ModelSummary}") == ["ModelSummary"]
+    assert callbacks("--trainer.callbacks+=[{class_path: ModelSummary}, DeviceStatsMonitor]") == [
+        *both,
+        "ModelSummary",
+        "DeviceStatsMonitor",
+    ]
+    assert callbacks("--trainer.callbacks+=null") == both
+    assert callbacks("--trainer.callbacks.logging_interval=step") == both
+    arguments = TrainingCLI("fit", ["--config", file, "--model.attention", "{n_kv_heads: 2}"]).resolved()
+    assert arguments["model"]["attention"]["init_args"]["n_kv_heads"] == 2
+    infinite = TrainingCLI("fit", ["--config", file, "--trainer.gradient_clip_val", ".inf"]).resolved()
+    assert infinite["trainer"]["gradient_clip_val"] == float("inf")
 
 
 def test_missing_file_and_misspelt_command(tmp_path, capsys):

@@ -32,6 +32,8 @@ _STYLES: dict[State, str] = {
 }
 # Lines of a terminal that are not for rows: the head, the caption, "more", what stands above.
 _OTHER_LINES = 6
+# Characters of columns: of a bar of progress, of figures, of a state with its time, and at least of a run's name.
+_BAR, _FIGURE, _STATE, _NAME = 24, 8, 17, 28
 
 
 class Display:
@@ -92,31 +94,38 @@ class Display:
 
     def _table(self) -> Table:
         table = Table(box=None, padding=(0, 2, 0, 0), caption=self._caption(), caption_justify="left")
-        table.add_column("run", style="bold")
-        table.add_column("", width=24)
-        for column in ("step", *self._columns, "left"):
+        # A line a job, since as many are shown as the terminal has lines: bars give way to names, then the figures.
+        room = self._console.width - _STATE - 2 * (_FIGURE + 2) - 2
+        of_figures = sum(max(len(column), _FIGURE) + 2 for column in self._columns)
+        figures = self._columns if room - of_figures >= _NAME // 2 else ()
+        room -= of_figures if figures else 0
+        bars = room - _BAR - 2 >= _NAME
+        room -= _BAR + 2 if bars else 0
+        table.add_column("run", style="bold", no_wrap=True, max_width=max(room, _NAME // 2))
+        if bars:
+            table.add_column("", width=_BAR)
+        for column in ("step", *figures, "left"):
             table.add_column(column, justify="right", no_wrap=True)
-        table.add_column("state")
+        table.add_column("state", no_wrap=True)
         shown = self._shown()
         for job in shown:
-            self._add(table, job)
+            self._add(table, job, bars=bars, figures=bool(figures))
         hidden = _states(self._jobs) - _states(shown)
         if hidden:
             blank = [""] * (len(table.columns) - 2)
             table.add_row(f"[dim]{sum(hidden.values())} more[/dim]", *blank, _counted(hidden))
         return table
 
-    def _add(self, table: Table, job: Job) -> None:
+    def _add(self, table: Table, job: Job, *, bars: bool, figures: bool) -> None:
         style = _STYLES[job.state]
         note = " for a process of an earlier call" if job.state == "waiting" and job.delayed else ""
         note = f" in {clock(job.seconds)}" if job.state == "finished" else note
+        pulse = job.state == "running" and job.steps is None
         table.add_row(
             escape(job.label),
-            ProgressBar(
-                total=job.steps, completed=job.done, width=24, pulse=job.state == "running" and job.steps is None
-            ),
+            *([ProgressBar(total=job.steps, completed=job.done, width=_BAR, pulse=pulse)] if bars else []),
             f"{job.done}/{job.steps}" if job.steps else str(job.done),
-            *job.figures,
+            *(job.figures if figures else ()),
             clock(job.seconds_left) if job.state == "running" else "",
             (f"[{style}]{job.state}[/{style}]" if style else job.state) + note,
         )

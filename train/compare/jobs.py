@@ -83,9 +83,10 @@ class Job:
     @property
     def seconds_left(self) -> float:
         """Seconds until the last step at the pace so far; NaN if not known."""
-        if self.steps is None or self.done == self.done_before:
+        done = self.done  # the display asks from a thread of its own
+        if self.steps is None or done <= self.done_before:
             return math.nan
-        return (time.monotonic() - self.began) / (self.done - self.done_before) * (self.steps - self.done)
+        return (time.monotonic() - self.began) / (done - self.done_before) * (self.steps - done)
 
     @property
     def going_on(self) -> bool:
@@ -139,6 +140,7 @@ def _next(waiting: Sequence[Job], busy: set[Path], tell: Callable[[Job], None]) 
 
 
 def _start(job: Job, executor: Executor, works: dict[Job, Work], tell: Callable[[Job], None]) -> None:
+    job.delayed = False
     try:
         work = job.start(executor)
     except OSError as error:  # no memory for a process, no space for a file

@@ -65,12 +65,13 @@ class MetricsTail:
 
     def seconds_left(self, steps: int | None) -> float:
         """Training time until ``steps`` at the pace of the rows seen, validation not counted; NaN if not known."""
-        if steps is None or self.train is None or self._first is None:
+        first, newest = self._first, self.train  # the display asks from a thread of its own
+        if steps is None or newest is None or first is None:
             return math.nan
-        done = self.train["step"] - self._first["step"]
+        done = newest["step"] - first["step"]
         if done <= 0:
             return math.nan
-        return float((self.train["seconds"] - self._first["seconds"]) / done * (steps - self.train["step"]))
+        return float((newest["seconds"] - first["seconds"]) / done * (steps - newest["step"]))
 
     def _take(self, line: bytes) -> None:
         try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from inspect import Parameter
 from pathlib import Path
@@ -97,7 +98,7 @@ class TrainingCLI(LightningCLI):
 
     Nothing is read or trained by the constructor. ``trainer.max_epochs`` counts passes over the training text and
     ``trainer.max_steps`` optimizer steps; with neither, one pass is made. To Lightning the whole run is one epoch:
-    that leaves it a single, simple state to resume from, and the order of samples is ours (see ``data/order.py``).
+    that leaves it a single, simple state to resume from, and the order of samples is ours (``SampleOrder``).
 
     Args:
         command: ``fit``, ``validate`` or ``test``.
@@ -196,7 +197,7 @@ class TrainingCLI(LightningCLI):
         if self.command == "fit" and written.get("init_from") is not None:
             self.initial = InitialModel(str(written["init_from"]), allow_foreign=self.check.allow_classes)
             merged["data"] = (merged.get("data") or {}) | tokenizer_arguments(self.initial, written, self.places)
-        self.config = parser.parse_args(["--config", json.dumps(merged, default=str), *shown])
+        self.config = parser.parse_args(["--config", json.dumps(_finite_or_text(merged), default=str), *shown])
         trainer = merged.get("trainer", {})
         self.whole = {name: trainer[name] for name in _WHOLE_OR_FRACTION if type(trainer.get(name)) is int}
 
@@ -294,6 +295,16 @@ def check(config: Config, *, origin: str = "configuration") -> Config:
         ConfigError: naming the key, what was expected and the nearest valid names.
     """
     return TrainingCLI("fit", [], config=config, origin=origin).resolved()
+
+
+def _finite_or_text(value: Any) -> Any:
+    """The value with infinite and undefined numbers as YAML writes them, since JSON has none."""
+    if isinstance(value, Mapping):
+        return {key: _finite_or_text(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_finite_or_text(inner) for inner in value]
+    unwritten = isinstance(value, float) and not math.isfinite(value)
+    return yaml.safe_dump(value).split()[0] if unwritten else value
 
 
 def _config_of_run(options: Mapping[str, str]) -> Path:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -27,7 +26,7 @@ from ..runs.load import (
     write_archive,
 )
 from ..runs.trials import trials_of
-from ..storage import write_atomically
+from ..storage import write_records
 from .repeat import unlike_settings
 
 # Of environment.json: what a figure depends on. The command and the kernel's name say where, not how.
@@ -167,7 +166,7 @@ def collect(output: Path, target: Path) -> Collected:
     _write(folder, asked, runs, _trials(comparison, folder, portable))
     if comparison.speed:
         rows = [row | {"environment": portable_environment(row["environment"])} for row in comparison.speed]
-        write_atomically(folder / SPEED_FILE, "".join(json.dumps(row) + "\n" for row in rows))
+        write_records(folder / SPEED_FILE, rows)
     done.size = sum(file.stat().st_size for file in folder.iterdir() if file.is_file())
     return done
 

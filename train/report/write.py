@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import base64
-import json
 import math
 import re
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +17,7 @@ from rich.table import Table as RichTable
 from ..figures.table import DELTA, Cell, Table, md_cell
 from ..runs.load import load_comparison
 from ..runs.rows import RECORDS, extra_rows, record_rows
-from ..storage import write_atomically
+from ..storage import write_atomically, write_records
 from .claims import words
 from .claims.judge import RULE
 from .document import Document, build_document
@@ -49,21 +47,16 @@ def write_report(output: Path) -> tuple[Document, Path]:
     for old in folder.glob("*.png"):
         if old.name not in {plot.file for plot in document.plots}:
             old.unlink()
-    _write_rows(folder / RECORDS, record_rows(comparison))
+    write_records(folder / RECORDS, map(_plain, record_rows(comparison)), ensure_ascii=False)
     for file, rows in extra_rows(comparison).items():
         if rows:
-            _write_rows(folder / file, rows)
+            write_records(folder / file, map(_plain, rows), ensure_ascii=False)
         else:
             (folder / file).unlink(missing_ok=True)
     write_atomically(folder / "report.md", render_markdown(document))
     page = folder / "report.html"
     write_atomically(page, render_html(document))
     return document, page
-
-
-def _write_rows(file: Path, rows: Iterable[dict[str, Any]]) -> None:
-    lines = (json.dumps(_plain(row), allow_nan=False, ensure_ascii=False) for row in rows)
-    write_atomically(file, "".join(f"{line}\n" for line in lines))
 
 
 def _plain(value: Any) -> Any:

@@ -5,7 +5,7 @@ file                   holds
 ====================== ==============================================================================
 ``config.yaml``        the resolved configuration: every key with its value
 ``environment.json``   versions, commit, machine of the latest start
-``metrics.jsonl``      training and validation rows (:mod:`.metrics_log`)
+``metrics.jsonl``      training and validation rows (:mod:`lmzoo.train.fit.metrics_log`)
 ``checkpoints/``       the newest full training states
 ``logs/``              the same rows for TensorBoard and as CSV
 ``model.safetensors``  weights, with ``config.json`` and the tokenizer: a Hugging Face model folder

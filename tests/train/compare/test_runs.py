@@ -9,11 +9,14 @@ import textwrap
 import threading
 import time
 from io import StringIO
+from pathlib import Path
 
 import pytest
 from lmzoo.errors import ConfigError
 from lmzoo.train.compare.comparison import PlannedRun
-from lmzoo.train.compare.executors import LoggedProcess
+from lmzoo.train.compare.display import Display
+from lmzoo.train.compare.executors import LoggedProcess, Needs
+from lmzoo.train.compare.jobs import Job
 from lmzoo.train.compare.run_all import Interrupted, MetricsTail, ended_by_signals, run_all, sole_user
 from rich.console import Console
 
@@ -146,6 +149,21 @@ def test_the_tail_follows_a_file_that_a_resumed_run_has_replaced(tmp_path):
     replaced.replace(file)
     tail.poll()
     assert tail.train["step"] == 10
+
+
+@pytest.mark.parametrize("width", [60, 80, 100, 160])
+def test_a_row_of_the_live_table_is_one_line(width):
+    labels = ("softmax, learning rate 0.003, seed 1000", "softplus-kernel, seed 0", "rotary, seed 0")
+    jobs = [
+        Job(label, "training", Path(label), ("true",), Needs(), steps=400, state="finished", seconds=33.0)
+        for label in labels
+    ]
+    console = Console(file=StringIO(), width=width, force_terminal=True, color_system=None)
+    console.print(Display(jobs, console)._table())
+    lines = console.file.getvalue().splitlines()
+    rows = [line for line in lines if "finished in 0:33" in line]
+    assert [row[:10] for row in rows] == [label[:10] for label in labels]
+    assert all("0/400" in row for row in rows)
 
 
 def test_the_live_table_shows_every_run(played, planned):

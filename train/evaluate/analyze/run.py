@@ -17,7 +17,7 @@ from ....layers import Head, Loss
 from ....layers.common.corpus_statistics import CorpusStatistics
 from ....models import LMZooForCausalLM
 from ...runs.load import ANALYSIS_FILE
-from ...storage import Record, finite, write_atomically
+from ...storage import Record, write_records
 from ..frame import KnownTexts, Settings, progress_bar
 from ..loaded_run import LoadedRun, check_split, load_run
 from .continuations import (
@@ -146,11 +146,11 @@ def analyze_run(
     if pieces is not None:
         found, texts = _continuations(run, settings, pieces)
         records += [{**record, "passport": card} for record in found]
-        _write_lines(run.folder / CONTINUATIONS_FILE, texts)
+        write_records(run.folder / CONTINUATIONS_FILE, texts, ensure_ascii=False)
     codes = code_record(run.network.head, run.data.prepared("train").counts(run.network.vocab_size))
     if codes is not None:
         records.append({**codes, "passport": card})
-    _write_lines(run.folder / ANALYSIS_FILE, records)
+    write_records(run.folder / ANALYSIS_FILE, records, ensure_ascii=False)
     return records
 
 
@@ -229,8 +229,3 @@ def _continuations(run: LoadedRun, settings: AnalysisSettings, pieces: Pieces) -
         for i, start in enumerate(pieces.starts)
     ]
     return records, rows
-
-
-def _write_lines(file: Path, records: list[Record]) -> None:
-    lines = [json.dumps(finite(record), allow_nan=False, ensure_ascii=False) for record in records]
-    write_atomically(file, "".join(f"{line}\n" for line in lines))

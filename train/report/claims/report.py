@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from ...runs.load import Comparison, Row
 from ...runs.matching import Matching
 from ...runs.rows import RECORDS
 from ...runs.trials import Tuning
-from ...storage import write_atomically
+from ...storage import write_atomically, write_records
 from . import words
 from .judge import RULE
 from .plot import claims_plot
@@ -100,8 +99,7 @@ def write_claims(folder: Path, outcomes: Sequence[Outcome], conditions: Sequence
     folder.mkdir(parents=True, exist_ok=True)
     plot = claims_plot(outcomes)
     plot.write(folder)
-    lines = [json.dumps(outcome.as_row(), allow_nan=False, ensure_ascii=False) for outcome in outcomes]
-    write_atomically(folder / "claims.jsonl", "".join(f"{line}\n" for line in lines))
+    write_records(folder / "claims.jsonl", [outcome.as_row() for outcome in outcomes], ensure_ascii=False)
     file = folder / "claims.md"
     write_atomically(file, markdown(outcomes, f"![{plot.alt}]({plot.file})\n\n{plot.caption}", conditions))
     return file
